@@ -1,0 +1,153 @@
+"""Every error raised on purpose, as one tree.
+
+    UnderstudyError                 problem, remedy, code
+    ├── BadInput                    what was sent cannot be used as it is
+    │   ├── BadDefinition           a model file that cannot be trained from
+    │   ├── BadRow                  a row that does not fit the signature
+    │   ├── BadSettings             the environment says something impossible
+    │   └── TooLarge                more bytes or rows than allowed
+    ├── BundleRefused               bytes that are no bundle we may serve
+    │   └── DigestMismatch          bytes that are not what their name says
+    ├── NotFound                    nothing has that name
+    ├── Conflict                    true, but not now: the state has moved on
+    │   ├── ConcurrentAppend        the log has moved past the expected position
+    │   ├── SignatureChanged        a version that would change what clients may send
+    │   └── StaleClaim              a run that somebody else holds by now
+    ├── Forbidden                   this role may not do that
+    ├── Unauthenticated             no token, or one that is not known
+    ├── NoGround                    a promotion that nothing recorded justifies
+    ├── Unavailable                 try again later
+    │   ├── NothingServes           no version has been promoted yet
+    │   ├── StorageUnavailable      the log or the store cannot be used at the moment
+    │   └── StorageFull             no room left
+    ├── LogTampered                 the log no longer extends what was read from it
+    ├── NewerDatabase               written by a later release than this one
+    ├── MissingExtra                an optional library is not installed
+    ├── ModelFailed                 a healthy request, and a model that could not answer it
+    ├── SourceFailed                the data could not be read
+    └── DataRefused                 the data was read, and must not be trained on
+
+Errors here know nothing of HTTP: `api/errors.py` maps classes to statuses. `code` is stable and made for machines;
+`problem` and `remedy` are sentences for people and never hold a secret, a path of the server or what a client sent
+beyond a short, escaped excerpt.
+"""
+
+from typing import ClassVar
+
+
+class UnderstudyError(Exception):
+    """Root of every error raised on purpose here."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem, self.remedy = problem, remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep `remedy` when the error crosses a process."""
+        return _rebuild, (type(self), self.problem, self.remedy)
+
+
+def _rebuild(kind: type[UnderstudyError], problem: str, remedy: str) -> UnderstudyError:
+    return kind(problem, remedy=remedy)
+
+
+class BadInput(UnderstudyError):
+    code = "bad_input"
+
+
+class BadDefinition(BadInput):
+    code = "bad_definition"
+
+
+class BadRow(BadInput):
+    code = "bad_row"
+
+
+class BadSettings(BadInput):
+    code = "bad_settings"
+
+
+class TooLarge(BadInput):
+    code = "too_large"
+
+
+class BundleRefused(UnderstudyError):
+    code = "bundle_refused"
+
+
+class DigestMismatch(BundleRefused):
+    code = "digest_mismatch"
+
+
+class NotFound(UnderstudyError):
+    code = "not_found"
+
+
+class Conflict(UnderstudyError):
+    code = "conflict"
+
+
+class ConcurrentAppend(Conflict):
+    code = "concurrent_append"
+
+
+class SignatureChanged(Conflict):
+    code = "schema_incompatible"
+
+
+class StaleClaim(Conflict):
+    code = "stale_claim"
+
+
+class Forbidden(UnderstudyError):
+    code = "forbidden"
+
+
+class Unauthenticated(UnderstudyError):
+    code = "unauthenticated"
+
+
+class NoGround(UnderstudyError):
+    code = "no_ground"
+
+
+class Unavailable(UnderstudyError):
+    code = "unavailable"
+
+
+class NothingServes(Unavailable):
+    code = "nothing_serves"
+
+
+class StorageUnavailable(Unavailable):
+    code = "storage_unavailable"
+
+
+class StorageFull(Unavailable):
+    code = "storage_full"
+
+
+class LogTampered(UnderstudyError):
+    code = "log_tampered"
+
+
+class NewerDatabase(UnderstudyError):
+    code = "newer_database"
+
+
+class MissingExtra(UnderstudyError):
+    code = "missing_extra"
+
+
+class ModelFailed(UnderstudyError):
+    code = "model_error"
+
+
+class SourceFailed(UnderstudyError):
+    code = "source_failed"
+
+
+class DataRefused(UnderstudyError):
+    code = "data_refused"

@@ -1,0 +1,127 @@
+"""Everything the product asks of the world, as a table of contents.
+
+    EventLog        facts, numbered and chained              SQLite; PostgreSQL later
+    ArtifactStore   immutable bytes, named by their sha256   a folder; S3 later
+    Records         predictions as they were answered        SQLite
+    Pulse           who is alive, and what it serves         SQLite, not durable
+    Source          rows to learn from                       Csv, Parquet, or any class of the user's
+
+One contract suite per port (`tests/contract/`) runs on every adapter; passing it is what makes something an adapter.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from understudy.events import Event, Recorded
+
+if TYPE_CHECKING:  # the core never needs pandas to decide something
+    import pandas as pd
+
+
+class EventLog(Protocol):
+    """Append-only and totally ordered. Once position n is visible, nothing new appears at or before n."""
+
+    def append(self, *events: Event, expect: int | None = None) -> list[Recorded]:
+        """Store `events` all together or not at all, and durably; return them in their places.
+
+        Their time is now, or that of the event before where the clock has gone back.
+
+        Raises:
+            ConcurrentAppend: `expect` is given and the log has moved past it. Read on, fold, decide again:
+                only the decision can say that there is a conflict.
+            StorageUnavailable, StorageFull: nothing was stored.
+            LogTampered: the log's last row is not the one that this adapter saw last.
+        """
+
+    def read(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+        """Yield recorded events with position > `after`, oldest first, each checked against the hash before it.
+
+        Cheap when nothing has been appended since the last call. Raises LogTampered at the first row that does not follow.
+        """
+
+    def head(self) -> tuple[int, str]:
+        """Position and hash of the last event; (0, GENESIS) for an empty log."""
+
+    def close(self) -> None: ...
+
+
+class ArtifactStore(Protocol):
+    """Immutable blobs. What `get` returns has the digest that was asked for, or it raises."""
+
+    def put(self, data: bytes) -> str:
+        """Store `data` durably and return its sha256 in hex. Storing it again is a no-op.
+
+        Raises StorageFull or StorageUnavailable; then no part of it is visible.
+        """
+
+    def get(self, digest: str) -> bytes:
+        """Return the blob. Raises NotFound, DigestMismatch (changed on disk) or StorageUnavailable."""
+
+    def has(self, digest: str) -> bool: ...
+
+    def sweep(self) -> int:
+        """Remove what writers that died left behind; return how many. Never touches a blob or a writer at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answered request, as it is recorded."""
+
+    id: str
+    time: datetime
+    model: str
+    version: str
+    rows: bytes
+    """The validated input rows: JSON, a list of lists in signature order."""
+    answer: bytes
+    """The body that was sent."""
+    latency_ms: float
+    role: str
+
+
+class Records(Protocol):
+    """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Store them in one commit. An id that is there already is left as it is."""
+
+    def get(self, prediction_id: str) -> Prediction:
+        """Raises NotFound."""
+
+    def count(self) -> int: ...
+
+    def trim(self, *, before: datetime, max_bytes: int) -> int:
+        """Drop records older than `before`, then the oldest until the data fit `max_bytes`; return how many."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The newest sign of life of one process or claim."""
+
+    counter: int
+    state: Mapping[str, Any]
+
+
+class Pulse(Protocol):
+    """Signs of life: overwritten, not durable. A counter that moves is alive; clocks are never compared."""
+
+    def beat(self, who: str, state: Mapping[str, Any]) -> None:
+        """Raise the counter of `who` by one and replace its state."""
+
+    def read(self) -> Mapping[str, Beat]: ...
+
+    def forget(self, who: Iterable[str]) -> None:
+        """Drop those; unknown names are a no-op."""
+
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Where a model's rows come from. Any class with this method will do; nothing is registered."""
+
+    def get_dataframe(self, as_of: datetime | None) -> "pd.DataFrame":
+        """All rows that had arrived by `as_of` (aware, UTC); None: all there are. Later calls may add rows, never change them."""
