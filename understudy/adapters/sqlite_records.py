@@ -1,0 +1,75 @@
+"""Prediction records in a SQLite file of their own."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+
+from understudy.adapters import sqlite
+from understudy.errors import NotFound
+from understudy.events import moment, timestamp
+from understudy.ports import Prediction
+
+COLUMNS = "id, time, model, version, row_values, answer, latency_ms, role"
+INSERT = f"INSERT OR IGNORE INTO predictions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+ONE = f"SELECT {COLUMNS} FROM predictions WHERE id = ?"
+TRIM_OLD = "DELETE FROM predictions WHERE number < (SELECT min(number) FROM predictions WHERE time >= ?)"
+TRIM_ALL_OLD = "DELETE FROM predictions WHERE time < ? AND NOT EXISTS (SELECT 1 FROM predictions WHERE time >= ?)"
+TRIM_OLDEST = "DELETE FROM predictions WHERE number IN (SELECT number FROM predictions ORDER BY number LIMIT ?)"
+
+
+class SqliteRecords:
+    """`ports.Records` on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._db, self._lock = sqlite.connect(path, "records"), Lock()
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        rows = [
+            (p.id, timestamp(p.time), p.model, p.version, p.rows, p.answer, p.latency_ms, p.role) for p in predictions
+        ]
+        with self._lock, sqlite.writing(self._db), sqlite.storage_errors():
+            self._db.executemany(INSERT, rows)
+
+    def get(self, prediction_id: str) -> Prediction:
+        with self._lock, sqlite.storage_errors():
+            row = self._db.execute(ONE, (prediction_id,)).fetchone()
+        if row is None:
+            raise NotFound(
+                "No prediction with that id is on record.",
+                remedy="Use the `prediction_id` of an answer; records are trimmed by age and size.",
+            )
+        id, time, *rest = row
+        return Prediction(id, moment(time), *rest)
+
+    def count(self) -> int:
+        with self._lock, sqlite.storage_errors():
+            return int(self._db.execute("SELECT count(*) FROM predictions").fetchone()[0])
+
+    def trim(self, *, before: datetime, max_bytes: int) -> int:
+        with self._lock, sqlite.writing(self._db), sqlite.storage_errors():
+            oldest = timestamp(before)
+            gone = self._db.execute(TRIM_OLD, (oldest,)).rowcount
+            gone += self._db.execute(TRIM_ALL_OLD, (oldest, oldest)).rowcount
+            return gone + self._trim_to(max_bytes)
+
+    def _trim_to(self, max_bytes: int) -> int:
+        """Drop the oldest tenth until the pages in use fit."""
+        gone = 0
+        while self._bytes_in_use() > max_bytes and (left := self._rows()):
+            gone += self._db.execute(TRIM_OLDEST, (max(1, left // 10),)).rowcount
+        return gone
+
+    def _bytes_in_use(self) -> int:
+        pages, free, size = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def _rows(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM predictions").fetchone()[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
