@@ -1,7 +1,7 @@
 """Facts, in the past tense: all that the log may hold.
 
-Each event is a frozen dataclass with a stable `kind` and a `schema` number. Its first docstring line can be shown to a user.
-Nothing is updated in place; what is true now is `registry.fold(events)`.
+Each event is a frozen dataclass with a stable `kind` and a `schema` number; its first docstring line can be shown to a
+user. Nothing is updated in place; what is true now is `registry.fold(events)`.
 """
 
 import dataclasses
@@ -50,7 +50,8 @@ class VersionRegistered(Event):
     version: str
     digest: str
     size: int
-    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    """What lists show of its manifest: task, metrics, data, params, libraries; the whole is in the bundle."""
     run: str | None
     by: Role
 
@@ -86,6 +87,10 @@ class VerdictReached(Event):
     """`gates.Verdict.to_json()`: the comparison and every gate, with observed value, limit and reason."""
     facts: Mapping[str, Any]
     """What was measured for the verdict and is stored nowhere else, so that it can be computed again."""
+    until: str | int | None
+    """Clock of the last row it was judged on: the next holdout begins after it."""
+    profile: str | None
+    """Digest of the data's profile, where the data were accepted."""
     passed: bool
 
 

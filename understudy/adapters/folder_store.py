@@ -3,8 +3,8 @@
     sha256/ab/ab34…     a blob, read-only
     writing/…           temporary files of writers at work
 
-A blob appears by `link`, which is atomic and never replaces: the file under a digest is whole, or it is not there. It is
-synced before, and its folder after, so an acknowledged `put` survives a power loss.
+A blob appears by `link`, which is atomic and never replaces: the file under a digest is whole, or it is not there. It
+is synced before, and its folder after, so an acknowledged `put` survives a power loss.
 """
 
 import hashlib

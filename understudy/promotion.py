@@ -1,0 +1,202 @@
+"""The promotion protocol as decisions: state and a wish in, the events to append out.
+
+    start    PromotionStarted     where nothing forbids it, on a recorded ground
+    commit   VersionPromoted      in the append that finds the champion unchanged, otherwise PromotionAborted
+    abort    PromotionAborted     a worker could not make the version ready
+
+    (no pending)  --start-->  (pending key)  --commit-->  (no pending, new champion)
+                                   |---abort, or 60 s without an outcome-->  (no pending, same champion)
+
+Between start and commit every worker loads the version beside the old one; after the commit each swaps. A retry with
+the same key finds what the first attempt did and adds nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from understudy.errors import BadInput, Conflict, Forbidden, NoGround
+from understudy.events import Event, How, PromotionAborted, PromotionStarted, Role, VersionPromoted
+from understudy.state import Model, Pending, Promotion, Registry, Version
+
+VOID_AFTER = timedelta(seconds=60)
+"""A start without outcome: its promoter is dead."""
+
+FRESH_FOR = timedelta(minutes=10)
+"""How long a verdict is a ground for a promotion without a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A promotion that somebody wants."""
+
+    model: str
+    version: str
+    key: str
+    by: Role
+    how: How = "promotion"
+    reason: str = ""
+    expects: str | None = None
+    """The champion that the caller believes to replace (`If-Match`); None: any."""
+
+
+def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple[Event, ...]:
+    """Begin a promotion; nothing to append where the wish is fulfilled or under way already.
+
+    Raises:
+        Conflict: another promotion is under way, or the champion is not the expected one.
+        NoGround, Forbidden: as `ground` says.
+    """
+    model = state.model(wish.model)
+    version = state.version(wish.model, wish.version)
+    if done(model, wish.key) or (model.pending and model.pending.key == wish.key):
+        check_same(done(model, wish.key) or model.pending, wish)
+        return ()
+    if wish.expects is not None and wish.expects != model.champion:
+        raise Conflict(
+            f"The champion of {wish.model} is {model.champion or 'nobody'}, not {wish.expects[:20]!a}.",
+            remedy="Look at GET /current_model and decide again.",
+        )
+    if model.champion == wish.version:
+        return ()
+    ground(model, version, wish, now, environment)
+    began = PromotionStarted(
+        model=wish.model,
+        key=wish.key,
+        version=wish.version,
+        replaces=model.champion,
+        how=wish.how,
+        by=wish.by,
+        reason=wish.reason,
+    )
+    return (*freed(model, now), began)
+
+
+def freed(model: Model, now: datetime) -> tuple[Event, ...]:
+    """Make room for a start: a pending one is void after a minute, and a conflict before."""
+    pending = model.pending
+    if pending is None:
+        return ()
+    if now - pending.time < VOID_AFTER:
+        raise Conflict(
+            f"Version {pending.version} of {model.name} is being promoted.", remedy="Wait for it, then decide again."
+        )
+    return (PromotionAborted(model=model.name, key=pending.key, version=pending.version, why="no outcome in 60 s"),)
+
+
+def ground(model: Model, version: Version, wish: Wish, now: datetime, environment: str) -> int | None:
+    """Position of the verdict that a promotion stands on; None for an override or a demotion.
+
+    Raises:
+        NoGround: its trial did not pass here, or nothing recorded says that it is better than today's champion.
+        Forbidden: the definition leaves the last step to a person, and the scheduler is none.
+    """
+    name = f"Version {version.id} of {model.name}"
+    trial = version.trials.get(environment)
+    if trial is None or not trial.passed:
+        why = f"failed its trial: {trial.reason}" if trial else "has not been tried with the libraries that serve now"
+        raise NoGround(f"{name} {why}.", remedy="Train it again; a failed trial cannot be overridden.")
+    if wish.how == "demotion":
+        return None
+    if wish.how == "override":
+        check_override(wish)
+        return None
+    judgement = version.judgement
+    if judgement is None or not judgement.passed:
+        raise NoGround(
+            f"{name} has no passing verdict.",
+            remedy=f"See `understudy why {model.name}`; an operator may override with a reason.",
+        )
+    if judgement.champion != model.champion:
+        raise NoGround(
+            f"{name} was compared with version {judgement.champion}, and {model.champion} serves now.",
+            remedy="Wait for the next candidate, or override with a reason.",
+        )
+    if wish.by == "scheduler":
+        check_automatic(model, version, judgement.time, now)
+    return judgement.position
+
+
+def check_override(wish: Wish) -> None:
+    if wish.by != "operator":
+        raise Forbidden("Only an operator may override a verdict.", remedy="Use the operator's token.")
+    if not wish.reason.strip():
+        raise BadInput("An override needs a reason.", remedy='Send {"override": "why this version should serve"}.')
+
+
+def check_automatic(model: Model, version: Version, judged: datetime, now: datetime) -> None:
+    """What holds for a promotion that no person asked for."""
+    mode = (model.definition or {}).get("promotion", {}).get("mode")
+    if mode != "auto":
+        raise Forbidden(
+            f"Model {model.name} leaves promotion to a person.",
+            remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
+        )
+    if now - judged > FRESH_FOR:
+        raise NoGround(
+            f"The verdict on version {version.id} of {model.name} is older than ten minutes.",
+            remedy="Post its evidence again, or let an operator promote it.",
+        )
+
+
+def commit(state: Registry, model: str, key: str, now: datetime, environment: str) -> tuple[Event, ...]:
+    """Make the pending promotion true, if the champion is still the one that it replaces."""
+    current = state.model(model)
+    pending = current.pending
+    if pending is None or pending.key != key:
+        return ()
+    if pending.replaces != current.champion:
+        return abort(state, model, key, f"version {current.champion} became champion meanwhile")
+    version = state.version(model, pending.version)
+    return (
+        VersionPromoted(
+            model=model,
+            key=key,
+            version=pending.version,
+            replaces=pending.replaces,
+            how=pending.how,
+            ground=ground(current, version, as_wish(model, pending), pending.time, environment),
+            by=pending.by,
+            reason=pending.reason,
+        ),
+    )
+
+
+def abort(state: Registry, model: str, key: str, why: str) -> tuple[Event, ...]:
+    """Give the pending promotion up."""
+    pending = state.model(model).pending
+    if pending is None or pending.key != key:
+        return ()
+    return (PromotionAborted(model=model, key=key, version=pending.version, why=why),)
+
+
+def predecessor(model: Model) -> str:
+    """The version that a demotion brings back. Raises Conflict where no champion is left to walk back to."""
+    if len(model.line) < 2:
+        raise Conflict(
+            f"Model {model.name} has no earlier champion to go back to.",
+            remedy="Promote another version by its id, with a reason.",
+        )
+    return model.line[-2]
+
+
+def done(model: Model, key: str) -> Promotion | None:
+    """The promotion that was committed under `key`."""
+    return next((promotion for promotion in reversed(model.promotions) if promotion.key == key), None)
+
+
+def check_same(known: Promotion | Pending | None, wish: Wish) -> None:
+    if known is not None and (known.version, known.how) != (wish.version, wish.how):
+        raise Conflict(
+            "This Idempotency-Key belongs to another promotion.", remedy="Use a new key for a new promotion."
+        )
+
+
+def as_wish(model: str, pending: Pending) -> Wish:
+    return Wish(
+        model=model,
+        version=pending.version,
+        key=pending.key,
+        by=pending.by,
+        how=pending.how,
+        reason=pending.reason,
+    )

@@ -1,0 +1,142 @@
+"""Every setting, as one table: name, type, default, unit, sentence.
+
+Read once, by `create_app`, `build_scheduler` and the command line. Values come from `UNDERSTUDY_…` in the environment,
+then from `.env` in the current folder. An unknown `UNDERSTUDY_…` name refuses to start: a misspelt setting must not
+become a default.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from understudy.errors import BadSettings
+
+PREFIX = "UNDERSTUDY_"
+SHORTEST_TOKEN = 32
+"""Characters; `secrets.token_urlsafe(32)` gives 43."""
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an installation may choose."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(), description="Where state lives; the repository by default.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
+    api_workers: int = Field(1, ge=1, le=1, description="Processes of the API; this release runs one.")
+    api_url: str = Field("http://127.0.0.1:8000", description="Where the scheduler and the command line find the API.")
+    open: Names = Field(("predict", "read"), description="What needs no token: `predict`, `read`, both or nothing.")
+    allowed_hosts: Names = Field(("localhost", "127.0.0.1", "api"), description="Host names that are answered.")
+    cors_origins: Names = Field((), description="Origins whose pages may call the API.")
+    database_url: str = Field("", description="The event log, `sqlite:///PATH`; `var/events.db` by default.")
+    records_url: str = Field("", description="Prediction records, `sqlite:///PATH`; `var/records.db` by default.")
+    store_url: str = Field("", description="The artifact store, `file://PATH`; `api/prod_models` by default.")
+    models_dir: Path = Field(Path("models"), description="Folder of model definitions, below the home or absolute.")
+    default_model: str = Field("rain", description="The model behind `/predict` and `/current_model`.")
+    operator_token: SecretStr | None = Field(None, description="Token of the operator; made on first start.")
+    scheduler_token: SecretStr | None = Field(None, description="Token of the scheduler; made on first start.")
+    client_token: SecretStr | None = Field(None, description="Token of clients; made on first start.")
+    runs_at_once: int = Field(1, ge=1, le=64, description="Runs at a time, over all models.")
+    run_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a run's process is stopped.")
+    run_memory_mb: int = Field(4096, ge=256, description="Address space that a run's process may use, in MiB.")
+
+    @field_validator("open", "allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("open")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(value) - {"predict", "read"}:
+            raise ValueError(f"{sorted(unknown)[0]!r} cannot be open; only `predict` and `read` can")
+        return value
+
+    @field_validator("database_url", "records_url")
+    @classmethod
+    def _sqlite(cls, value: str) -> str:
+        if value and not value.startswith("sqlite:///"):
+            raise ValueError("this release keeps it in SQLite: write sqlite:///PATH")
+        return value
+
+    @field_validator("store_url")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value and not value.startswith("file:///"):
+            raise ValueError("this release keeps it in a folder: write file:///PATH")
+        return value
+
+    @field_validator("operator_token", "scheduler_token", "client_token")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST_TOKEN:
+            raise ValueError(f"a token needs at least {SHORTEST_TOKEN} characters")
+        return value
+
+    @property
+    def var(self) -> Path:
+        """What the API alone keeps: log, records, pulse, the operator's and the client's token."""
+        return self.home / "var"
+
+    @property
+    def secrets(self) -> Path:
+        """Where the API leaves the scheduler's token."""
+        return self.home / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def events_file(self) -> Path:
+        return below("sqlite:///", self.database_url, self.var / "events.db")
+
+    @property
+    def records_file(self) -> Path:
+        return below("sqlite:///", self.records_url, self.var / "records.db")
+
+    @property
+    def store(self) -> Path:
+        return below("file://", self.store_url, self.home / "api" / "prod_models")
+
+    @property
+    def scratch(self) -> Path:
+        """Where runs work, one folder each."""
+        return self.home / "scheduled_task" / "retrained_models"
+
+    @property
+    def holdouts(self) -> Path:
+        """The scheduler's cache of holdouts, by digest."""
+        return self.home / "scheduled_task" / "test_data"
+
+    @property
+    def definitions(self) -> Path:
+        return self.home / self.models_dir
+
+
+def below(scheme: str, url: str, default: Path) -> Path:
+    """The path that a URL names."""
+    return Path(url.removeprefix(scheme)) if url else default
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; `environment` is where unknown names are looked for.
+
+    Raises:
+        BadSettings: a value is impossible or a name is unknown, in one line that names it and not its value.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
+        raise BadSettings(f"{unknown[0]} is no setting.", remedy="See the settings table in README.md.")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise BadSettings(f"{name}: {first['msg']}.", remedy="See the settings table in README.md.") from None

@@ -1,0 +1,234 @@
+"""What the log says of models, versions and runs: the shapes that `registry.fold` fills.
+
+All frozen: whoever holds a `Registry` may read it from any thread, for as long as it likes. It is an index, not a copy:
+verdicts and trials keep the position at which the log holds their numbers.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from understudy.errors import NotFound
+from understudy.events import GENESIS, How, JobKind, Role
+
+
+class Stage(StrEnum):
+    """Where a version stands."""
+
+    CANDIDATE = "candidate"
+    PASSED = "passed"
+    REFUSED = "refused"
+    CHAMPION = "champion"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """How a version did in its limited process."""
+
+    environment: str
+    passed: bool
+    reason: str
+    against: str | None
+    position: int
+    """Where the log holds what it measured."""
+    time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict, and where the log holds its numbers."""
+
+    position: int
+    time: datetime
+    passed: bool
+    champion: str | None
+    evidence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One trained result."""
+
+    model: str
+    id: str
+    digest: str
+    size: int
+    summary: Mapping[str, Any]
+    run: str | None
+    registered_by: Role
+    registered_at: datetime
+    stage: Stage
+    trials: Mapping[str, Trial] = field(default_factory=dict)
+    """The newest trial by environment."""
+    judgement: Judgement | None = None
+    """The newest verdict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """One change of champion."""
+
+    version: str
+    replaces: str | None
+    position: int
+    time: datetime
+    key: str
+    how: How
+    by: Role
+    reason: str
+    ground: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """A promotion that has begun and has no outcome yet."""
+
+    key: str
+    version: str
+    replaces: str | None
+    how: How
+    by: Role
+    reason: str
+    position: int
+    time: datetime
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+OPEN = frozenset({RunState.QUEUED, RunState.RUNNING})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One piece of work and how it ended."""
+
+    id: str
+    model: str
+    job: JobKind
+    slot: str
+    as_of: str
+    params: Mapping[str, Any]
+    start_date: str | None
+    end_date: str | None
+    like: str | None
+    requested_by: Role
+    requested_at: datetime
+    state: RunState = RunState.QUEUED
+    token: int | None = None
+    """Position of the RunClaimed that holds it now."""
+    attempt: int = 0
+    ended_by: int | None = None
+    """The token that finished it."""
+    claimant: str | None = None
+    claimed_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str = ""
+    version: str | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Something that a person should look at."""
+
+    position: int
+    time: datetime
+    version: str | None
+    run: str | None
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Everything the log says of one model."""
+
+    name: str
+    definition: Mapping[str, Any] | None = None
+    source_digest: str | None = None
+    defined_at: int | None = None
+    version_count: int = 0
+    line: tuple[str, ...] = ()
+    """The champions that a demotion walks back: a promotion adds one, a demotion takes the last away."""
+    promotions: tuple[Promotion, ...] = ()
+    pending: Pending | None = None
+    last_slot: str | None = None
+    """The newest nominal due time that was served, missed or skipped."""
+    open_runs: tuple[str, ...] = ()
+    run_count: int = 0
+    judged: tuple[tuple[str, str | int], ...] = ()
+    """The two newest ends of a holdout: version, and clock of the last row that it was judged on."""
+    profile: str | None = None
+    """Digest of the profile of the last data that were accepted."""
+    attention: tuple[Attention, ...] = ()
+    """The newest hundred."""
+
+    @property
+    def champion(self) -> str | None:
+        return self.line[-1] if self.line else None
+
+    def judged_until(self, version: str | None) -> str | int | None:
+        """Clock of the last row that any version but `version` was judged on."""
+        return next((until for other, until in reversed(self.judged) if other != version), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The fold up to `position`."""
+
+    position: int = 0
+    hash: str = GENESIS
+    time: datetime | None = None
+    models: Mapping[str, Model] = field(default_factory=dict)
+    versions: Mapping[tuple[str, str], Version] = field(default_factory=dict)
+    """By model and version."""
+    digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(model, digest) -> version."""
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    slots: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """(model, job, slot) -> the run that serves it."""
+    skipped: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """(model, job, slot) -> why nothing does."""
+
+    def model(self, name: str) -> Model:
+        try:
+            return self.models[name]
+        except KeyError:
+            raise NotFound(f"There is no model {name[:64]!a}.", remedy="See GET /models.") from None
+
+    def version(self, model: str, version: str) -> Version:
+        self.model(model)
+        try:
+            return self.versions[model, version]
+        except KeyError:
+            raise NotFound(
+                f"Model {model} has no version {version[:20]!a}.", remedy=f"See GET /models/{model}/versions."
+            ) from None
+
+    def champion(self, model: str) -> Version | None:
+        """The version of `model` that serves by default."""
+        champion = self.model(model).champion
+        return None if champion is None else self.versions[model, champion]
+
+    def run(self, run: str) -> Run:
+        try:
+            return self.runs[run]
+        except KeyError:
+            raise NotFound(f"There is no run {run[:64]!a}.", remedy="See GET /runs.") from None
+
+    def open_runs(self) -> Iterable[Run]:
+        """Runs not finished yet, oldest first."""
+        ids = [run for model in self.models.values() for run in model.open_runs]
+        return sorted((self.runs[run] for run in ids), key=lambda run: run.requested_at)
