@@ -206,7 +206,7 @@ class Model:
         named = {"target": self.target, "time": self.time, "key": self.key}
         roles = [(role, column) for role, column in named.items() if column is not None]
         for role, column in [*roles, *(("drop", column) for column in self.drop)]:
-            _require(isinstance(column, str) and column != "", f"`{role}` names no column.", "Give a column's name.")
+            _require(type(column) is str and column != "", f"`{role}` names no column.", "Give a column's name.")
         names = [column for _, column in roles]
         _require(
             len(set(names)) == len(names) and self.target not in self.drop,
