@@ -9,7 +9,7 @@ PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults containers clean
+.PHONY: help run test check faults containers pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,13 @@ faults: $(VENV)/installed-dev ## the long campaigns of kills and broken input
 
 containers: $(VENV)/installed-dev ## build the image and prove both services under Compose (needs a Docker engine)
 	@TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers --verbose
+
+pins: ## write the files of pins again after a change of pyproject.toml, keeping what still fits (needs uv)
+	@$(COMPILE) --output-file requirements.txt
+	@$(COMPILE) --extra dev --constraints requirements.txt --output-file requirements-dev.txt
+
+COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	--only-binary :all: --emit-build-options --no-annotate --custom-compile-command 'make pins'
 
 clean: ## remove the environment and the caches; models, events, tokens and logs stay
 	@rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
