@@ -4,6 +4,7 @@
     ├── BadInput                    what was sent cannot be used as it is
     │   ├── BadDefinition           a model file that cannot be trained from
     │   ├── BadRow                  a row that does not fit the signature
+    │   ├── Unread                  a body in a form that is not read here
     │   ├── BadSettings             the environment says something impossible
     │   └── TooLarge                more bytes or rows than allowed
     ├── BundleRefused               bytes that are no bundle we may serve
@@ -11,6 +12,7 @@
     ├── NotFound                    nothing has that name
     ├── Conflict                    true, but not now: the state has moved on
     │   ├── ConcurrentAppend        the log has moved past the expected position
+    │   ├── NotTheChampion          another version serves than the caller expected
     │   ├── SignatureChanged        a version that would change what clients may send
     │   └── StaleClaim              a run that somebody else holds by now
     ├── Forbidden                   this role may not do that
@@ -65,6 +67,10 @@ class BadRow(BadInput):
     code = "bad_row"
 
 
+class Unread(BadInput):
+    code = "unsupported_media_type"
+
+
 class BadSettings(BadInput):
     code = "bad_settings"
 
@@ -91,6 +97,10 @@ class Conflict(UnderstudyError):
 
 class ConcurrentAppend(Conflict):
     code = "concurrent_append"
+
+
+class NotTheChampion(Conflict):
+    code = "precondition_failed"
 
 
 class SignatureChanged(Conflict):

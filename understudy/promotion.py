@@ -14,7 +14,7 @@ the same key finds what the first attempt did and adds nothing.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from understudy.errors import BadInput, Conflict, Forbidden, NoGround
+from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotTheChampion
 from understudy.events import Event, How, PromotionAborted, PromotionStarted, Role, VersionPromoted
 from understudy.state import Model, Pending, Promotion, Registry, Version
 
@@ -43,7 +43,8 @@ def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple
     """Begin a promotion; nothing to append where the wish is fulfilled or under way already.
 
     Raises:
-        Conflict: another promotion is under way, or the champion is not the expected one.
+        NotTheChampion: the champion is not the expected one.
+        Conflict: another promotion is under way.
         NoGround, Forbidden: as `ground` says.
     """
     model = state.model(wish.model)
@@ -52,7 +53,7 @@ def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple
         check_same(done(model, wish.key) or model.pending, wish)
         return ()
     if wish.expects is not None and wish.expects != model.champion:
-        raise Conflict(
+        raise NotTheChampion(
             f"The champion of {wish.model} is {model.champion or 'nobody'}, not {wish.expects[:20]!a}.",
             remedy="Look at GET /current_model and decide again.",
         )

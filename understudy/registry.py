@@ -111,7 +111,14 @@ class Draft:
 
 
 def _defined(draft: Draft, entry: Recorded, event: ModelDefined) -> None:
-    draft.change(event.model, definition=event.definition, source_digest=event.source_digest, defined_at=entry.position)
+    """A new definition may bring other columns: its first data are judged by themselves, and then again by the last."""
+    draft.change(
+        event.model,
+        definition=event.definition,
+        source_digest=event.source_digest,
+        defined_at=entry.position,
+        profile=None,
+    )
 
 
 def _registered(draft: Draft, entry: Recorded, event: VersionRegistered) -> None:
@@ -235,6 +242,7 @@ def _requested(draft: Draft, entry: Recorded, event: RunRequested) -> None:
     draft.slots[event.model, event.job, event.slot] = event.run
     draft.change(
         event.model,
+        first=event.run if event.slot.startswith("first") else model.first,
         open_runs=(*model.open_runs, event.run),
         run_count=model.run_count + 1,
         last_slot=_later(model.last_slot, event.slot),

@@ -117,7 +117,7 @@ def due_time(slot: str) -> datetime | None:
         return None
 
 
-def claim(state: Registry, claimant: str, *, at_once: int) -> tuple[Event, ...]:
+def claim(state: Registry, claimant: str, *, at_once: int) -> tuple[RunClaimed, ...]:
     """Take the oldest run that may start now."""
     running = [run for run in state.open_runs() if run.state is RunState.RUNNING]
     if len(running) >= at_once:

@@ -166,6 +166,8 @@ class Model:
     pending: Pending | None = None
     last_slot: str | None = None
     """The newest nominal due time that was served, missed or skipped."""
+    first: str | None = None
+    """The newest run for the slot `first`, `first/2` …"""
     open_runs: tuple[str, ...] = ()
     run_count: int = 0
     judged: tuple[tuple[str, str | int], ...] = ()

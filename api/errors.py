@@ -1,0 +1,137 @@
+"""The only place where errors become HTTP: class to status, and one JSON shape for every failing answer (RFC 9457).
+
+An answer never echoes what was sent: a rejected body may hold NaN or lone surrogates, which JSON cannot carry, or
+markup.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from understudy import errors
+from understudy.errors import UnderstudyError
+
+log = logging.getLogger(__name__)
+
+#: The nearest listed ancestor of a class says its status.
+STATUS: Mapping[type[UnderstudyError], int] = {
+    errors.BadInput: 422,
+    errors.TooLarge: 413,
+    errors.Unread: 415,
+    errors.BundleRefused: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.NotTheChampion: 412,
+    errors.Forbidden: 403,
+    errors.Unauthenticated: 401,
+    errors.NoGround: 409,
+    errors.Unavailable: 503,
+    errors.StorageFull: 507,
+    errors.LogTampered: 503,
+    errors.MissingExtra: 501,
+    errors.ModelFailed: 500,
+    UnderstudyError: 500,
+}
+
+
+REMEDIES: Mapping[int, str] = {
+    400: "Send a well-formed request; see /docs.",
+    404: "See /docs for the routes that exist.",
+    405: "See /docs for the methods that this route has.",
+    413: "Send less at a time.",
+    415: "Send application/json in UTF-8.",
+    422: "Compare the body with the schema at /docs.",
+}
+
+LONGEST_DETAIL = 600
+MOST_ERRORS = 10
+
+
+def status_of(error: UnderstudyError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(
+    scope: Scope, status: int, code: str, detail: str, remedy: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """One failing answer."""
+    body = {
+        "type": f"urn:understudy:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": plain(detail),
+        "remedy": plain(remedy),
+        "code": code,
+        "request_id": scope.get("request_id"),
+    }
+    return Response(json.dumps(body), status, dict(headers or {}), "application/problem+json")
+
+
+def plain(text: str) -> str:
+    """Cut to a length that a person reads, without what JSON or a terminal could choke on."""
+    safe = text.encode("utf-8", "replace").decode()
+    safe = "".join(char if char.isprintable() else " " for char in safe)
+    return safe if len(safe) <= LONGEST_DETAIL else safe[: LONGEST_DETAIL - 1] + "…"
+
+
+def answer(scope: Scope, error: UnderstudyError) -> Response:
+    status = status_of(error)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return problem(scope, status, error.code, error.problem, error.remedy, headers)
+
+
+async def on_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, UnderstudyError)
+    if status_of(error) >= 500:
+        log.warning("%s", error, extra={"action": "request_failed", "code": error.code})
+    return answer(request.scope, error)
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    remedy = REMEDIES.get(error.status_code, "See /docs.")
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    return problem(request.scope, error.status_code, code, str(error.detail), remedy, error.headers)
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    status = 400 if any(one["type"] == "json_invalid" for one in found) else 422
+    return problem(request.scope, status, "bad_input", "; ".join(map(described, found[:MOST_ERRORS])), REMEDIES[status])
+
+
+def described(error: Mapping[str, Any]) -> str:
+    """Where and what, without the value."""
+    where = ".".join(str(part)[:40] for part in error["loc"])
+    return f"{where}: {error['msg']}"
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    log.error("a request failed unexpectedly", exc_info=error, extra={"action": "bug"})
+    return problem(
+        request.scope,
+        500,
+        "bug",
+        "Something went wrong that should not have.",
+        "Report it with this request_id; the log has the details.",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Give every failing answer of `app` the one shape."""
+    app.add_exception_handler(UnderstudyError, on_ours)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(Exception, on_bug)

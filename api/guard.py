@@ -1,0 +1,70 @@
+"""What every request passes before it reaches a route: a known Host, no foreign page behind it, and an id of its own.
+
+Host names are a list and not a pattern, so a page on another name that resolves to this machine gets nothing. A browser
+says with `Origin` whose page is asking: for anything but a plain read a foreign one is refused, whatever token it
+holds.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import answer
+from understudy.errors import BadInput, Forbidden, UnderstudyError
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guard:
+    """ASGI in front of the whole application."""
+
+    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
+        self._app, self._hosts, self._origins = app, frozenset(hosts), frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["request_id"] = secrets.token_hex(8)
+        send = marked(send, scope["request_id"])
+        try:
+            self._check(scope)
+        except UnderstudyError as error:
+            await answer(scope, error)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or name_of(hosts[0]) not in self._hosts:
+            raise BadInput(
+                "This Host is not served here.", remedy="Set UNDERSTUDY_ALLOWED_HOSTS, or use a listed name."
+            )
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if scope["method"] in SAFE_METHODS:
+            return
+        for origin in origins:
+            if origin not in self._origins and origin.partition("://")[2] != hosts[0].decode("latin-1"):
+                raise Forbidden("A page of another origin may not do that.", remedy="Set UNDERSTUDY_CORS_ORIGINS.")
+
+
+def name_of(host: bytes) -> str:
+    """The name in a Host header, without a port; brackets of IPv6 stay."""
+    text = host.decode("latin-1").lower()
+    name, colon, port = text.rpartition(":")
+    return name if colon and port.isdigit() else text
+
+
+def marked(send: Send, request_id: str) -> Callable[[Message], Awaitable[None]]:
+    """Send every answer with the request's id, and with what a browser must not guess."""
+
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+        await send(message)
+
+    return send_marked

@@ -1,0 +1,110 @@
+"""The API: `create_app(settings)` reads, opens and wires; `main()` serves it."""
+
+import os
+
+# Before numpy is imported anywhere: scikit-learn's histogram trees start an OpenMP pool per call, 8 ms a row instead of
+# 0.7.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Event
+from types import FrameType
+
+import uvicorn
+from fastapi import Depends, FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+
+from api import docs, errors, events, health, models, predictions, promotions, runs
+from api.guard import Guard
+from api.service import open_service, service_of
+from understudy import __version__
+from understudy.adapters.logging import configure_logging
+from understudy.errors import UnderstudyError
+from understudy.settings import Settings, read_settings
+
+MAX_BODY = 16 * 2**20
+GRACE_S = 10
+
+log = logging.getLogger(__name__)
+
+
+def authorise(request: Request) -> None:
+    """Every route depends on this; what a route needs stands in `api/access.py`."""
+    route = request.scope["route"].name
+    request.state.role = service_of(request).access.role(route, request.headers.get("authorization"))
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Open what `settings` name, and wire it to the routes. Everything is closed again when the app's lifespan ends."""
+    service = open_service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            service.stop()
+
+    app = FastAPI(
+        title="Understudy",
+        version=__version__,
+        description="Serves predictions, and puts a new model on only when it is proven better.",
+        dependencies=[Depends(authorise)],
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        max_body_size=MAX_BODY,
+    )
+    app.state.service = service
+    errors.install(app)
+    for part in (predictions, models, promotions, runs, events, health, docs):
+        app.include_router(part.router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.cors_origins)
+    return app
+
+
+def main() -> int:
+    """Serve until told to stop; a setting or file that is wrong ends it with one line."""
+    try:
+        settings = read_settings(os.environ)
+        configure_logging(settings.logs, process="api")
+        app = create_app(settings)
+    except UnderstudyError as error:
+        sys.stderr.write(f"understudy api: {error}\n")
+        return 2
+    log.info("operator's token: %s", settings.var / "operator.token", extra={"action": "started"})
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    Server(config, app.state.service.stopping).run()
+    return 0
+
+
+class Server(uvicorn.Server):
+    """Tells whoever waits for something that it is time to answer: connections are drained only then."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

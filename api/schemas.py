@@ -1,0 +1,98 @@
+"""What may be sent, for every route that reads JSON through pydantic. Strict: nothing is turned into something else."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")]
+Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=2000)]
+Slot = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9:./+_-]*$")]
+Moment = Annotated[str, Field(max_length=40)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class Definition(Body):
+    """A model definition as the scheduler read it."""
+
+    definition: dict[str, JsonValue]
+    source: dict[str, str]
+
+
+class Stored(Body):
+    """A bundle that is in the store already."""
+
+    digest: Digest
+    run: str | None = Field(None, max_length=100)
+    token: int | None = None
+
+
+class EvidenceStored(Body):
+    """Evidence that is in the store already. Whatever else is sent with it, a p-value say, is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    evidence: Digest
+    run: str | None = Field(None, max_length=100)
+    token: int | None = None
+
+
+class Promote(Body):
+    """Which version should serve."""
+
+    model_name: Name
+    model_version_id: Number
+    override: Text | None = Field(None, description="Why it should serve although no verdict says so; operator only.")
+
+
+class Demote(Body):
+    """Which model should go back to the champion before this one."""
+
+    model_name: Name
+    reason: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class Train(Body):
+    """A training run by hand."""
+
+    model_name: Name
+    params: dict[str, JsonValue] | None = Field(None, description="As for scikit-learn's set_params.")
+    start_date: Moment | None = None
+    end_date: Moment | None = None
+    as_of: Moment | None = None
+    like: str | None = Field(None, max_length=100, description="A run whose definition and params are used again.")
+    time_travel: Literal["true", "false"] | None = Field(None, description="Older name; see `time_travel_date`.")
+    time_travel_date: Moment | None = Field(None, description="Older name of `as_of`.")
+
+
+class RunWish(Body):
+    """A run for a slot."""
+
+    model: Name
+    kind: Literal["train"]
+    slot: Slot
+
+
+class Claim(Body):
+    """Who asks for work, and how long it would wait for some."""
+
+    claimant: Annotated[str, Field(min_length=1, max_length=200)]
+    wait_s: float | int = Field(0, ge=0, le=20)
+
+
+class Held(Body):
+    """The token of a claimed run."""
+
+    token: int
+
+
+class Finish(Held):
+    """How a run ended."""
+
+    outcome: Literal["succeeded", "refused", "failed", "skipped"]
+    reason: Text = ""
+    result: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,99 @@
+"""Everything one API process holds, wired together once by `create_app`."""
+
+from dataclasses import dataclass, field
+from threading import Event
+
+from fastapi import Request
+from understudy.adapters.trial import current_environment
+
+from api.access import Access
+from api.health import Health
+from api.journal import Follower, Journal
+from api.judging import Judge
+from api.promoting import Promoter
+from api.recorder import Recorder
+from api.serving import ServingTable
+from api.work import Work
+from understudy.adapters.folder_store import FolderStore
+from understudy.adapters.sqlite_log import SqliteLog
+from understudy.adapters.sqlite_pulse import SqlitePulse
+from understudy.adapters.sqlite_records import SqliteRecords
+from understudy.events import Role
+from understudy.ports import ArtifactStore, EventLog, Pulse, Records
+from understudy.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The parts, by name; `request.app.state.service` in a route."""
+
+    settings: Settings
+    access: Access
+    log: EventLog
+    store: ArtifactStore
+    records: Records
+    pulse: Pulse
+    journal: Journal
+    table: ServingTable
+    health: Health
+    judge: Judge
+    promoter: Promoter
+    recorder: Recorder
+    work: Work
+    follower: Follower
+    stopping: Event = field(default_factory=Event)
+    """Set when the process is told to stop: whoever waits for something answers now."""
+
+    def start(self) -> None:
+        """Load every champion, then follow the log."""
+        self.store.sweep()
+        self.table.converge(self.journal.state)
+        self.recorder.start()
+        self.follower.start()
+        self.work.start()
+
+    def stop(self) -> None:
+        """End the threads, write what is waiting, close what was opened."""
+        self.work.stop()
+        self.follower.stop()
+        self.recorder.stop()
+        self.table.close()
+        for port in (self.log, self.records, self.pulse):
+            port.close()
+
+
+def open_service(settings: Settings) -> Service:
+    """Open the files that `settings` name and wire the parts. Raises what opening them raises."""
+    access = Access(settings)
+    log, records = SqliteLog(settings.events_file), SqliteRecords(settings.records_file)
+    pulse, store = SqlitePulse(settings.var / "pulse.db"), FolderStore(settings.store)
+    journal, table, environment = Journal(log), ServingTable(store), current_environment()
+    health = Health(journal, table)
+    return Service(
+        settings=settings,
+        access=access,
+        log=log,
+        store=store,
+        records=records,
+        pulse=pulse,
+        journal=journal,
+        table=table,
+        health=health,
+        judge=Judge(journal, store, environment, health),
+        promoter=Promoter(journal, table, environment),
+        recorder=Recorder(records),
+        work=Work(journal, pulse, settings.runs_at_once),
+        follower=Follower(journal, table.converge),
+    )
+
+
+def service_of(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+def role_of(request: Request) -> Role:
+    """The role that `authorise` found; only for routes that need a token."""
+    role: Role = request.state.role
+    return role

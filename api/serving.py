@@ -1,0 +1,137 @@
+"""The serving table: which version answers for each model, and how one takes the place of another.
+
+A swap is one assignment of a dictionary, after the new version has been loaded and questioned beside the old one. A
+request keeps the version that it began with. What was replaced waits in `leaving` until its last request has gone; then
+a thread frees it, so that no request ever pays for it.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+
+from understudy.adapters.runtime import Runtime, open_bundle
+from understudy.errors import BundleRefused, Conflict, NotFound, NothingServes, UnderstudyError
+from understudy.ports import ArtifactStore
+from understudy.rows import RowDecoder
+from understudy.state import Registry, Version
+
+log = logging.getLogger(__name__)
+
+
+class Served:
+    """One loaded version and how many requests it is answering."""
+
+    def __init__(self, model: str, version: str, runtime: Runtime) -> None:
+        self.model, self.version, self.runtime = model, version, runtime
+        self.decoder = RowDecoder(runtime.signature)
+        self.in_flight = 0
+        """Changed on the event loop only."""
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Keep this version in memory for one request."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+
+class ServingTable:
+    """Readers take `get`, which never waits; whoever changes the table waits for whoever is changing it."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._live: Mapping[str, Served] = {}
+        self._since: dict[str, int] = {}
+        self._lock = Lock()
+        self._leaving: SimpleQueue[Served | None] = SimpleQueue()
+        self._usher = Thread(target=self._free, name="leaving", daemon=True)
+        self._usher.start()
+        self.failures: Mapping[str, str] = {}
+        """Model -> why its champion is not loaded here."""
+
+    def get(self, model: str) -> Served:
+        try:
+            return self._live[model]
+        except KeyError:
+            raise NothingServes(
+                f"No version of {model[:64]!a} serves yet.",
+                remedy="Wait for its first promotion; see GET /runs, or promote a version.",
+            ) from None
+
+    def versions(self) -> Mapping[str, str]:
+        return {model: served.version for model, served in self._live.items()}
+
+    def prepare(self, version: Version) -> Served:
+        """Load a version beside whatever serves, and let it answer its golden rows.
+
+        Raises Conflict where its stored bytes are gone, changed or no longer load; StorageUnavailable as it is.
+        """
+        try:
+            data = self._store.get(version.digest)
+            runtime = open_bundle(data, digest=version.digest, trees=version.registered_by == "scheduler")
+            runtime.check_golden()
+        except (BundleRefused, NotFound) as error:
+            raise Conflict(
+                f"Version {version.id} of {version.model} cannot be loaded: {error.problem}", remedy=error.remedy
+            ) from error
+        return Served(version.model, version.id, runtime)
+
+    def swap(self, served: Served, position: int) -> None:
+        """Let `served` answer from now on, unless a later promotion (by log position) does already."""
+        with self._lock:
+            if self._since.get(served.model, 0) >= position:
+                return
+            old = self._live.get(served.model)
+            self._live = {**self._live, served.model: served}
+            self._since[served.model] = position
+        if old is not None:
+            self._leaving.put(old)
+        log.info(
+            "version %s of %s serves",
+            served.version,
+            served.model,
+            extra={"action": "swapped", "model": served.model, "version": served.version, "position": position},
+        )
+
+    def converge(self, state: Registry) -> None:
+        """Serve every champion of `state`: at start, and after a promotion that somebody else committed."""
+        failures = {}
+        for name, model in state.models.items():
+            if not model.promotions:
+                continue
+            promotion = model.promotions[-1]
+            if self._since.get(name, 0) >= promotion.position:
+                continue
+            try:
+                self.swap(self.prepare(state.version(name, promotion.version)), promotion.position)
+            except UnderstudyError as error:
+                failures[name] = error.problem
+                log.error("%s", error, extra={"action": "champion_not_loaded", "model": name})
+        self.failures = failures
+
+    def close(self) -> None:
+        self._leaving.put(None)
+        self._usher.join()
+
+    def _free(self) -> None:
+        """Drop replaced versions once their last request has left; wait briefly between looks."""
+        leaving: list[Served] = []
+        stop = False
+        while not (stop and not leaving):
+            stop = self._admit(leaving) or stop
+            leaving = [served for served in leaving if served.in_flight and not stop]
+
+    def _admit(self, leaving: list[Served]) -> bool:
+        """Take one more replaced version; while some still answer, look again every 50 ms."""
+        try:
+            served = self._leaving.get(timeout=0.05 if leaving else None)
+        except Empty:
+            return False
+        if served is None:
+            return True
+        leaving.append(served)
+        return False

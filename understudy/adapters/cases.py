@@ -1,0 +1,74 @@
+"""A case for the gates, put together from what is recorded: the log's state, the store's blobs and measured facts.
+
+The API judges with it; `understudy verify verdict` puts the same case together again from the log up to the verdict and
+must come to the same one.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from understudy.adapters.bundle import unpack
+from understudy.errors import BadInput, NotFound
+from understudy.events import VersionTried
+from understudy.evidence import Evidence
+from understudy.gates import Case, Champion
+from understudy.ports import ArtifactStore
+from understudy.state import Registry
+
+
+def load_case(
+    state: Registry,
+    store: ArtifactStore,
+    model: str,
+    version: str,
+    *,
+    evidence: str,
+    trial: VersionTried | None,
+    facts: Mapping[str, Any],
+) -> Case:
+    """Everything that the verdict on `version` may depend on.
+
+    Args:
+        state: the registry before the verdict.
+        evidence: digest of the stored evidence.
+        trial: the newest trial of the version where it is to be judged, from the log.
+        facts: what the API measured: `environment`, `evidence_age_s`, `api`.
+
+    Raises BadInput where the stored evidence is none, NotFound where a blob is missing.
+    """
+    definition = state.model(model).definition or {}
+    found, judged = state.version(model, version), Evidence.parse(store.get(evidence))
+    champion = state.champion(model)
+    reference = state.model(model).profile
+    return Case(
+        policy=definition.get("promotion", {}),
+        ranges=definition.get("ranges", {}),
+        digest=found.digest,
+        size=found.size,
+        manifest=unpack(store.get(found.digest), digest=found.digest).manifest,
+        champion=None
+        if champion is None
+        else Champion(
+            version=champion.id,
+            digest=champion.digest,
+            manifest=unpack(store.get(champion.digest), digest=champion.digest).manifest,
+        ),
+        trial=trial,
+        environment=facts["environment"],
+        evidence=judged,
+        evidence_age_s=facts["evidence_age_s"],
+        profile=load_profile(store, judged.profile),
+        reference=None if reference is None else load_profile(store, reference),
+        judged_until=state.model(model).judged_until(version),
+        api=facts["api"],
+    )
+
+
+def load_profile(store: ArtifactStore, digest: str) -> dict[str, Any] | None:
+    """A stored profile; None where it is missing or none, which fails the gate that needs it."""
+    try:
+        profile = json.loads(store.get(digest))
+    except (NotFound, BadInput, ValueError):
+        return None
+    return profile if isinstance(profile, dict) else None
