@@ -3,8 +3,8 @@
 - No WAL: SQLite 3.7.0 to 3.51.2, which stock Pythons link, can corrupt a database when two connections checkpoint.
   `journal_mode=TRUNCATE` with `synchronous=FULL` syncs the folder too, so an acknowledged commit survives a power loss
   (`DELETE` mode does not: its commit can come back undone).
-- Every writing transaction is `BEGIN IMMEDIATE`: a deferred one that reads first fails at once under contention, whatever
-  the time-out says.
+- Every writing transaction is `BEGIN IMMEDIATE`: a deferred one that reads first fails at once under contention,
+  whatever the time-out says.
 """
 
 import errno
@@ -81,14 +81,13 @@ def writing(db: sqlite3.Connection) -> Iterator[None]:
     """One transaction: all of the block or nothing of it."""
     with storage_errors():
         db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        with storage_errors():
+        try:
+            yield
             db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
 
 
 @contextmanager
@@ -96,11 +95,11 @@ def storage_errors() -> Iterator[None]:
     """Say in our words what SQLite or the file system could not do."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a message may quote bytes that are no text
         if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
             raise StorageFull("The database has no room left.", remedy="Free space on its volume.") from error
         raise StorageUnavailable(
-            f"The database cannot be used: {error}.",
+            f"The database cannot be used: {str(error)[:50]}.",
             remedy="Try again; if it stays, check its volume and `understudy verify log`.",
         ) from error
     except OSError as error:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from understudy.adapters import sqlite
 from understudy.errors import ConcurrentAppend, LogTampered
 from understudy.events import GENESIS, Event, Recorded, chain, decode, encode, moment, timestamp
 
-LAST = "SELECT position, time, hash FROM events ORDER BY position DESC LIMIT 1"
+LAST = "SELECT max(position) FROM events"
 AFTER = "SELECT position, time, kind, schema, data, hash FROM events WHERE position > ? ORDER BY position LIMIT ?"
 AT = "SELECT hash FROM events WHERE position = ?"
 INSERT = "INSERT INTO events (position, time, kind, schema, data, hash) VALUES (?, ?, ?, ?, ?, ?)"
@@ -29,23 +30,24 @@ class SqliteLog:
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = wall_clock) -> None:
         self._path, self._clock, self._lock = path, clock, RLock()
         self._db = sqlite.connect(path, "events")
-        self._inode = path.stat().st_ino
+        self._file = identity(path)
         self._seen: tuple[int, str] = (0, GENESIS)
-        self._unchanged: tuple[int, int] | None = None
+        self._end: tuple[int, int] | None = None
+        """Data version, and the position after which there was nothing at that version."""
 
     def append(self, *events: Event, expect: int | None = None) -> list[Recorded]:
         with self._lock:
             self._check_file()
+            self._end = None  # the data version counts only what others change
             with sqlite.writing(self._db):
+                self._check_seen()
                 position, time, hash = self._last()
-                self._check_extends(position, hash)
                 if expect is not None and position != expect:
                     raise ConcurrentAppend(
                         f"The log is at position {position}, not {expect}.", remedy="Read on, fold, and decide again."
                     )
                 added = list(self._rows(events, position, time, hash))
-                with sqlite.storage_errors():
-                    self._db.executemany(INSERT, [row for row, _ in added])
+                self._db.executemany(INSERT, [row for row, _ in added])
             recorded = [entry for _, entry in added]
             if recorded:
                 self._seen = (recorded[-1].position, recorded[-1].hash)
@@ -65,23 +67,26 @@ class SqliteLog:
     def read(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
         with self._lock:
             self._check_file()
-            if self._nothing_after(after):
+            version = self._data_version()
+            if self._end == (version, after):
                 return
             with sqlite.storage_errors():
+                self._check_seen()
                 previous = self._hash_at(after)
                 rows = self._db.execute(AFTER, (after, -1 if limit is None else limit)).fetchall()
             entries = list(verified(rows, after, previous))
-            if entries and entries[-1].position >= self._seen[0]:
-                self._check_passes_seen(entries)
-                self._seen = (entries[-1].position, entries[-1].hash)
+            last = (entries[-1].position, entries[-1].hash) if entries else (after, previous)
+            self._seen = max(self._seen, last)
+            if limit is None:
+                self._end = (version, last[0])
         yield from entries
 
     def head(self) -> tuple[int, str]:
         with self._lock:
             self._check_file()
             with sqlite.storage_errors():
+                self._check_seen()
                 position, _, hash = self._last()
-            self._check_extends(position, hash)
             return position, hash
 
     def close(self) -> None:
@@ -89,7 +94,13 @@ class SqliteLog:
             self._db.close()
 
     def _last(self) -> tuple[int, str, str]:
-        return self._db.execute(LAST).fetchone() or (0, "", GENESIS)
+        """Position, time and hash of the last row, which is checked too: the next one is built on it."""
+        position = self._db.execute(LAST).fetchone()[0]
+        if position is None:
+            return 0, "", GENESIS
+        rows = self._db.execute(AFTER, (position - 1, 1)).fetchall()
+        (last,) = verified(rows, position - 1, self._hash_at(position - 1))
+        return last.position, timestamp(last.time), last.hash
 
     def _hash_at(self, position: int) -> str:
         if position == 0:
@@ -99,45 +110,44 @@ class SqliteLog:
             raise tampered(f"has no event {position}")
         return str(row[0])
 
-    def _nothing_after(self, after: int) -> bool:
-        """Ask SQLite's own change counter (2 µs) before asking for rows."""
+    def _data_version(self) -> int:
+        """SQLite's own counter of what others changed: asking it (2 µs) is cheaper than asking for rows."""
         with sqlite.storage_errors():
-            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        unchanged = self._unchanged == (version, self._seen[0]) and after >= self._seen[0] > 0
-        self._unchanged = (version, self._seen[0])
-        return unchanged
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check_file(self) -> None:
         """A file that was deleted or replaced is still open here, and would swallow facts."""
         try:
-            same = self._path.stat().st_ino == self._inode
+            same = identity(self._path) == self._file
         except OSError:
             same = False
         if not same:
             raise tampered("is no longer the file that was opened")
 
-    def _check_extends(self, position: int, hash: str) -> None:
+    def _check_seen(self) -> None:
         """Raise unless the event that was seen last is still in its place."""
-        seen, seen_hash = self._seen
-        with sqlite.storage_errors():
-            there = hash if position == seen else self._hash_at(seen)
-        if position < seen or there != seen_hash:
-            raise tampered(f"no longer holds event {seen} as it was read")
-
-    def _check_passes_seen(self, entries: list[Recorded]) -> None:
-        seen, seen_hash = self._seen
-        first = entries[0].position
-        if first <= seen and entries[seen - first].hash != seen_hash:
-            raise tampered(f"no longer holds event {seen} as it was read")
+        position, hash = self._seen
+        if self._hash_at(position) != hash:
+            raise tampered(f"no longer holds event {position} as it was read")
 
 
-def verified(rows: list[tuple[int, str, str, int, str, str]], after: int, previous: str) -> Iterator[Recorded]:
-    """Yield rows as events, each checked: numbered without a gap, and chained to the row before."""
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another one of the same name, also on another volume."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def verified(rows: list[tuple[int, Any, Any, int, Any, str]], after: int, previous: str) -> Iterator[Recorded]:
+    """Yield rows as events, each checked: numbered without a gap, and chained to the row before.
+
+    `Any`: a flipped bit makes other types of what was text.
+    """
     for position, time, kind, schema, data, hash in rows:
         after += 1
         if position != after:
             raise tampered(f"jumps from event {after - 1} to {position}")
-        if chain(previous, position=position, time=time, kind=kind, schema=schema, data=data) != hash:
+        is_text = all(isinstance(value, str) for value in (time, kind, data))
+        if not is_text or chain(previous, position=position, time=time, kind=kind, schema=schema, data=data) != hash:
             raise tampered(f"was changed at event {position}")
         previous = hash
         yield Recorded(position, moment(time), decode(kind, schema, data, position=position), hash)

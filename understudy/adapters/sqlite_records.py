@@ -10,9 +10,11 @@ from understudy.errors import NotFound
 from understudy.events import moment, timestamp
 from understudy.ports import Prediction
 
-COLUMNS = "id, time, model, version, row_values, answer, latency_ms, role"
-INSERT = f"INSERT OR IGNORE INTO predictions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-ONE = f"SELECT {COLUMNS} FROM predictions WHERE id = ?"
+INSERT = """
+INSERT OR IGNORE INTO predictions (id, time, model, version, row_values, answer, latency_ms, role)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ONE = "SELECT id, time, model, version, row_values, answer, latency_ms, role FROM predictions WHERE id = ?"
 TRIM_OLD = "DELETE FROM predictions WHERE number < (SELECT min(number) FROM predictions WHERE time >= ?)"
 TRIM_ALL_OLD = "DELETE FROM predictions WHERE time < ? AND NOT EXISTS (SELECT 1 FROM predictions WHERE time >= ?)"
 TRIM_OLDEST = "DELETE FROM predictions WHERE number IN (SELECT number FROM predictions ORDER BY number LIMIT ?)"
@@ -28,7 +30,7 @@ class SqliteRecords:
         rows = [
             (p.id, timestamp(p.time), p.model, p.version, p.rows, p.answer, p.latency_ms, p.role) for p in predictions
         ]
-        with self._lock, sqlite.writing(self._db), sqlite.storage_errors():
+        with self._lock, sqlite.writing(self._db):
             self._db.executemany(INSERT, rows)
 
     def get(self, prediction_id: str) -> Prediction:
@@ -47,7 +49,7 @@ class SqliteRecords:
             return int(self._db.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
     def trim(self, *, before: datetime, max_bytes: int) -> int:
-        with self._lock, sqlite.writing(self._db), sqlite.storage_errors():
+        with self._lock, sqlite.writing(self._db):
             oldest = timestamp(before)
             gone = self._db.execute(TRIM_OLD, (oldest,)).rowcount
             gone += self._db.execute(TRIM_ALL_OLD, (oldest, oldest)).rowcount
