@@ -1,5 +1,6 @@
 """Sources: one contract for Csv, Parquet and the feed, and files that somebody is still writing."""
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -25,6 +26,11 @@ def rows(count: int = 200) -> pd.DataFrame:
             "kind": ["wet", "dry"] * (count // 2),
         }
     )
+
+
+def write_long_ago(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+    os.utime(file, (0, 0))
 
 
 def csv_source(folder: Path) -> Source:
@@ -117,7 +123,7 @@ def test_a_csv_file_cut_anywhere_is_refused_unless_the_cut_is_between_two_lines(
     read = []
 
     for size in range(len(whole)):
-        file.write_bytes(whole[:size])
+        write_long_ago(file, whole[:size])
         read.append((size, _rows_or_refusal(Csv(file, time="when"))))
 
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
@@ -133,7 +139,7 @@ def test_a_compressed_or_parquet_file_cut_anywhere_is_refused(maker: Callable[[P
     whole = file.read_bytes()
 
     for size in random.Random(7).sample(range(len(whole)), 60):
-        file.write_bytes(whole[:size])
+        write_long_ago(file, whole[:size])
         with pytest.raises(SourceFailed):
             source.get_dataframe(None)
 
