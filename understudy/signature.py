@@ -1,7 +1,7 @@
 """What a model takes and gives: named, typed columns in a fixed order.
 
-A signature is learnt from the training frame (`adapters/frames.py` does that) and then never guessed again: the request schema, the
-row validation, the example at `/docs` and the dtypes of a request's frame all come from here.
+A signature is learnt from the training frame (`adapters/frames.py` does that) and then never guessed again: the
+request schema, the row validation, the example at `/docs` and the dtypes of a request's frame all come from here.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ class Column:
     """True where the fitted model itself answers a null in this column (tried when the bundle was made)."""
     example: Value
     """Median of numbers, most frequent of the others, in the training rows."""
-    categories: tuple[str, ...] | None = None
-    """The only values allowed, where the fitted model raises on any other; None: any."""
+    categories: tuple[str | int, ...] | None = None
+    """The only texts or integers allowed, where the fitted model raises on any other; None: any."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,195 @@
+"""A bundle: one file that holds a trained version in all its forms, with answers to check them by.
+
+    manifest.json   signature, metrics, what it was trained from and with, which form serves and why
+    golden.json     some rows, and what scikit-learn answered to them
+    model.onnx      the twin, where it answers like the original
+    model.skops     the original, where our scheduler trained it
+
+Reading one imports neither pandas nor scikit-learn.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from understudy.adapters import stored_zip
+from understudy.errors import BundleRefused, DigestMismatch
+from understudy.fingerprint import canonical_json, digest_of
+from understudy.parity import Answer
+from understudy.signature import RESERVED_NAMES, Signature, Value
+
+MANIFEST, GOLDEN, ONNX, SKOPS = MEMBERS = ("manifest.json", "golden.json", "model.onnx", "model.skops")
+MAX_BYTES = 256 * 2**20
+MAX_GOLDEN_ROWS = 1_000
+FORMAT = 1
+
+Form = Literal["onnx", "skops"]
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Rows in signature order, and the answers that every form must give to them."""
+
+    rows: list[list[Value]]
+    predictions: list[Value]
+    probabilities: list[list[float]] | None
+    scale: float
+    """Standard deviation of the target in the training rows; 1 for a classification."""
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(self.predictions, self.probabilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a bundle was found to hold; every member has the digest that the manifest names."""
+
+    manifest: Mapping[str, Any]
+    signature: Signature
+    serves: Form
+    golden: Golden
+    forms: Mapping[str, bytes]
+    """Member name -> bytes, of `model.onnx` and `model.skops`."""
+
+
+class _Data(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    rows: int
+    train_rows: int
+    cut: str | int
+    end: str | int
+
+
+class _Parity(msgspec.Struct, forbid_unknown_fields=True):
+    rows: int
+    worst: float
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    """The only shape that a manifest may have."""
+
+    format: Literal[1]
+    model: str
+    signature: Signature
+    metrics: dict[str, float]
+    metric: str
+    params: dict[str, Any]
+    seed: int
+    data: _Data
+    baseline: dict[str, list[float] | float]
+    fingerprint: str
+    libraries: dict[str, str]
+    serves: Form
+    why: str
+    parity: _Parity | None
+    members: dict[str, str]
+
+
+def pack(manifest: Mapping[str, Any], golden: Golden, forms: Mapping[str, bytes]) -> bytes:
+    """Write a bundle; the same arguments give the same bytes. `members` is added to the manifest here."""
+    members = {GOLDEN: canonical_json(msgspec.to_builtins(golden))}
+    members |= {name: forms[name] for name in (ONNX, SKOPS) if name in forms}
+    digests = {name: digest_of(data) for name, data in members.items()}
+    return stored_zip.write({MANIFEST: canonical_json({**manifest, "members": digests}), **members})
+
+
+def check_digest(data: bytes, digest: str) -> None:
+    """Raises DigestMismatch. Comes before anything parses `data`."""
+    found = digest_of(data)
+    if found != digest:
+        raise DigestMismatch(
+            f"These {len(data)} bytes have the sha256 {found[:16]}…, not {digest[:16]}… as recorded.",
+            remedy="They were damaged or exchanged on the way: send or restore the original file.",
+        )
+
+
+def unpack(data: bytes, *, digest: str) -> Parts:
+    """Check a bundle from the outside in, and take it apart. No model is loaded.
+
+    Raises DigestMismatch before anything is parsed, and BundleRefused for whatever is no whole bundle.
+    """
+    if len(data) > MAX_BYTES:
+        raise BundleRefused(
+            f"A bundle has at most {MAX_BYTES // 2**20} MiB; this one has more.", remedy="Train a smaller model."
+        )
+    check_digest(data, digest)
+    members = stored_zip.read(data, of="bundle")
+    if MANIFEST not in members or GOLDEN not in members or not set(members) <= set(MEMBERS):
+        raise _refused("does not hold exactly the files of a bundle")
+    read, manifest = _read_manifest(members.pop(MANIFEST))
+    if read.members != {name: digest_of(member) for name, member in members.items()}:
+        raise _refused("holds other files than its manifest names")
+    golden = _read_golden(members.pop(GOLDEN), read.signature)
+    if not members or f"model.{read.serves}" not in members:
+        raise _refused("lacks the form that its manifest says is served")
+    return Parts(manifest, read.signature, read.serves, golden, members)
+
+
+def first_difference(one: bytes, other: bytes) -> str | None:
+    """Name the first part in which two bundles differ, for example "manifest.json: data.cut"; None: the same bytes."""
+    if one == other:
+        return None
+    ours, theirs = stored_zip.read(one, of="first bundle"), stored_zip.read(other, of="second bundle")
+    for name in MEMBERS:
+        if ours.get(name) == theirs.get(name):
+            continue
+        if name not in ours or name not in theirs:
+            return f"{name} (only in the {'second' if name not in ours else 'first'})"
+        return f"{name}{_first_path(ours[name], theirs[name])}" if name.endswith(".json") else name
+    return "the ZIP container (its members are the same)"
+
+
+def _first_path(one: bytes, other: bytes) -> str:
+    try:
+        path = _differing_path(json.loads(one), json.loads(other))
+    except (ValueError, RecursionError):
+        return ""
+    return f": {'.'.join(path)}" if path else ""
+
+
+def _differing_path(one: Any, other: Any) -> list[str]:
+    """Keys that lead to the first difference; `members` is looked at last, since it repeats what differs elsewhere."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(one.keys() | other.keys(), key=lambda key: (key == "members", key))
+        for key in keys:
+            if key not in one or key not in other:
+                return [key]
+            if one[key] != other[key]:
+                return [key, *_differing_path(one[key], other[key])]
+    return []
+
+
+def _read_manifest(data: bytes) -> tuple[_Manifest, dict[str, Any]]:
+    try:
+        manifest = msgspec.json.decode(data, type=_Manifest)
+        plain: dict[str, Any] = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refused("has a manifest that cannot be read") from error
+    signature = manifest.signature
+    names = signature.names
+    if not names or len(set(names)) != len(names) or RESERVED_NAMES & set(names):
+        raise _refused("has a signature without usable columns")
+    if (signature.classes is None) != (signature.task == "regression"):
+        raise _refused("has a signature whose classes do not fit its task")
+    return manifest, plain
+
+
+def _read_golden(data: bytes, signature: Signature) -> Golden:
+    try:
+        golden = msgspec.json.decode(data, type=Golden)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refused("has golden rows that cannot be read") from error
+    n, width = len(golden.rows), len(signature.columns)
+    if not 0 < n <= MAX_GOLDEN_ROWS or any(len(row) != width for row in golden.rows) or len(golden.predictions) != n:
+        raise _refused("has golden rows that do not fit its signature")
+    if (golden.probabilities is None) != (signature.classes is None):
+        raise _refused("has golden answers that do not fit its task")
+    return golden
+
+
+def _refused(what: str) -> BundleRefused:
+    return BundleRefused(f"This bundle {what}.", remedy=stored_zip.REMEDY)

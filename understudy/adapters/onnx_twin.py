@@ -1,0 +1,187 @@
+"""The ONNX twin of a fitted estimator: made in a child process with a time limit, since a conversion may never end.
+
+    parent: convert(model, columns) -> ONNX bytes, or the reason why there are none
+    child:  python -m understudy.adapters.onnx_twin, skops form in, ONNX out
+
+Everything is float32: in float64 most imputers and tree regressors convert wrongly, or not at all. Whether a twin
+answers as the original does is for `training.py` to find out.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import understudy
+from understudy.adapters import onnx_check, skops_form
+from understudy.adapters.runtime import NUMBERS, TEXTS
+from understudy.errors import BundleRefused
+from understudy.rows import NULL_TEXT
+from understudy.signature import Column, ColumnKind
+
+TIME_LIMIT_S = 60.0
+
+#: What makes up the shape of a tree, as scikit-learn and as ONNX name it.
+TREE_FIELDS = ("left_child", "right_child", "feature")
+ONNX_TREE_FIELDS = ("nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids")
+
+
+@dataclass(frozen=True)
+class NoTwin:
+    """There is none, and why: half a sentence."""
+
+    why: str
+
+
+def convert(form: bytes, columns: Sequence[Column], *, time_limit_s: float = TIME_LIMIT_S) -> bytes | NoTwin:
+    """Convert the skops form of a fitted estimator to ONNX."""
+    header = json.dumps([column.kind for column in columns]).encode() + b"\n"
+    command = [sys.executable, "-P", "-m", "understudy.adapters.onnx_twin"]
+    try:
+        child = subprocess.run(
+            command, input=header + form, capture_output=True, timeout=time_limit_s, env=_environment()
+        )
+    except subprocess.TimeoutExpired:
+        return NoTwin(f"its conversion to ONNX did not end within {time_limit_s:g} s")
+    if child.returncode:
+        return NoTwin("its conversion to ONNX crashed")
+    verdict, _, onnx = child.stdout.partition(b"\n")
+    return NoTwin(verdict.decode()) if verdict else onnx
+
+
+def _environment() -> dict[str, str]:
+    """Nothing but what a child needs to find us; one thread, and the same hashes each time."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": str(Path(understudy.__file__).parent.parent),
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def main() -> None:
+    """Answer on stdout: an empty line and ONNX, or one line that says why there is none."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not get between the lines
+    kinds = json.loads(sys.stdin.buffer.readline())
+    model = skops_form.load(sys.stdin.buffer.read(), trees=True)
+    try:
+        onnx = _convert(model, kinds)
+        onnx_check.check_onnx(onnx)
+        out.write(b"\n" + onnx)
+    except BundleRefused as refusal:
+        out.write(f"its ONNX form is not one that is served ({refusal.problem})\n".encode())
+    except Exception as error:  # noqa: BLE001 - converters raise anything, and none of it is worth a failed training
+        out.write(f"{_reason(error)}\n".encode())
+    out.flush()
+
+
+def _reason(error: Exception) -> str:
+    """Half a sentence without anything that changes from process to process."""
+    named = re.search(r"<class '[\w.]*?(\w+)'>", str(error))
+    return (
+        f"{named.group(1)} does not convert to ONNX"
+        if named
+        else f"it does not convert to ONNX ({type(error).__name__})"
+    )
+
+
+def _convert(model: Any, kinds: list[ColumnKind]) -> bytes:
+    import skl2onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    texts = kinds.count("text")
+    _prepare(model, kinds)
+    inputs = [(NUMBERS, FloatTensorType([None, len(kinds) - texts])), (TEXTS, StringTensorType([None, texts]))]
+    options = {"zipmap": False} if hasattr(model, "predict_proba") else None
+    used = [(name, kind) for name, kind in inputs if kind.shape[1]]
+    onnx = skl2onnx.to_onnx(model, initial_types=used, options=options)
+    _send_nulls_as_trees_do(onnx, model)
+    return bytes(onnx.SerializeToString())
+
+
+def _prepare(model: Any, kinds: list[ColumnKind]) -> None:
+    """Make a model speak as the twin's inputs do: of columns by place, and of null texts by a text of our own."""
+    places = _places(kinds)
+    for part in _parts(model):
+        if hasattr(part, "_transformer_to_input_indices"):  # a ColumnTransformer
+            indices = part._transformer_to_input_indices
+            part.transformers_ = [
+                (name, step, [places[i] for i in indices[name]]) for name, step, _ in part.transformers_
+            ]
+        if hasattr(part, "statistics_") and part.statistics_.dtype == object:  # an imputer of texts
+            part.missing_values = NULL_TEXT
+        if hasattr(part, "categories_"):  # an encoder
+            part.categories_ = [_without_nulls(categories) for categories in part.categories_]
+
+
+def _send_nulls_as_trees_do(onnx: Any, model: Any) -> None:
+    """Tell each node of a forest which way a null goes: the converter does so for histogram boosting only."""
+    leftward = {}
+    for part in _parts(model):
+        if hasattr(part, "tree_"):
+            nodes = part.tree_.__getstate__()["nodes"]
+            branch = nodes["left_child"] >= 0
+            shape = zip(*(np.where(branch, nodes[name], 0).tolist() for name in TREE_FIELDS), strict=True)
+            leftward[tuple(shape)] = np.where(branch, nodes["missing_go_to_left"], 0).tolist()
+    for node in onnx.graph.node:
+        if node.op_type in ("TreeEnsembleClassifier", "TreeEnsembleRegressor"):
+            _mark_nulls({attribute.name: attribute.ints for attribute in node.attribute}, leftward)
+
+
+def _mark_nulls(attributes: dict[str, Any], leftward: dict[tuple[tuple[int, ...], ...], list[int]]) -> None:
+    """Set the marks of one operator; trees are recognised by their shape, and parity finds one that is taken for
+    another.
+    """
+    marks = attributes["nodes_missing_value_tracks_true"]
+    if any(marks):
+        return
+    rows = zip(*(attributes[name] for name in ("nodes_treeids", *ONNX_TREE_FIELDS)), strict=True)
+    shapes = [tuple(row[1:] for row in tree) for _, tree in groupby(rows, key=itemgetter(0))]
+    found = [mark for shape in shapes for mark in leftward.get(shape, [0] * len(shape))]
+    del marks[:]
+    marks.extend(found)
+
+
+def _places(kinds: list[ColumnKind]) -> list[int]:
+    """Where each column of the signature is, once all but text come first."""
+    order = sorted(range(len(kinds)), key=lambda i: kinds[i] == "text")
+    return [order.index(i) for i in range(len(kinds))]
+
+
+def _without_nulls(categories: Any) -> Any:
+    if categories.dtype != object:
+        return categories
+    nulls = [value is None or value != value for value in categories]
+    return np.where(nulls, NULL_TEXT, categories)
+
+
+def _parts(model: Any) -> Iterator[Any]:
+    """Everything of scikit-learn's inside a fitted estimator, itself first."""
+    waiting, seen = [model], set()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, list | tuple):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif type(part).__module__.startswith("sklearn.") and hasattr(part, "__dict__"):
+            yield part
+            waiting.extend(vars(part).values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""A loaded version: rows in, answers out.
+
+ONNX answers without pandas and scikit-learn; a skops form imports both when it is loaded. A Runtime holds no state
+that a prediction changes, so any number of threads may use one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from understudy.adapters import bundle, skops_form, stored_zip
+from understudy.errors import BundleRefused, ModelFailed
+from understudy.parity import Answer, compare
+from understudy.rows import NULL_TEXT
+from understudy.signature import Signature, Value
+
+#: Inputs of an ONNX form.
+NUMBERS, TEXTS = "numbers", "texts"
+
+Rows = Sequence[Sequence[Value]]
+
+
+class Runtime:
+    """One version, ready to answer."""
+
+    def __init__(self, parts: bundle.Parts, *, digest: str, trees: bool) -> None:
+        self.signature: Signature = parts.signature
+        self.manifest: Mapping[str, Any] = parts.manifest
+        self.digest = digest
+        self.golden = parts.golden
+        form = parts.forms[f"model.{parts.serves}"]
+        self._answer: Callable[[Rows], Answer] = (
+            OnnxModel(form, parts.signature) if parts.serves == "onnx" else _load_skops(form, parts, trees=trees)
+        )
+
+    def predict(self, rows: Rows) -> Answer:
+        """Answer rows in signature order that a RowDecoder has let pass.
+
+        Raises ModelFailed where the model raises, or answers with NaN, infinities or another shape.
+        """
+        try:
+            return self._answer(rows)
+        except ModelFailed:
+            raise
+        except Exception as error:
+            raise ModelFailed(f"The model raised {type(error).__name__}.", remedy=REMEDY) from error
+
+    def check_golden(self) -> None:
+        """Answer the golden rows. Raises BundleRefused where the answers are not those of the manifest's training."""
+        golden = self.golden
+        try:
+            answer = self.predict(golden.rows)
+        except ModelFailed as error:
+            raise BundleRefused(f"The golden rows got no answer. {error.problem}", remedy=REMEDY) from error
+        found = compare(golden.answer, answer, classes=self.signature.classes, scale=golden.scale)
+        if found.problem:
+            raise BundleRefused(f"The golden rows are answered differently: {found.problem}.", remedy=REMEDY)
+
+
+def open_bundle(data: bytes, *, digest: str, trees: bool) -> Runtime:
+    """Load a bundle; its digest is compared before anything is parsed.
+
+    Args:
+        digest: the sha256 that was recorded for it.
+        trees: True for what the scheduler's role registered; anyone else's may hold no trees in skops.
+
+    Raises DigestMismatch or BundleRefused.
+    """
+    parts = bundle.unpack(data, digest=digest)
+    if bundle.SKOPS in parts.forms:
+        skops_form.check(parts.forms[bundle.SKOPS], trees=trees)
+    return Runtime(parts, digest=digest, trees=trees)
+
+
+class OnnxModel:
+    """An ONNX form, answering on the caller's thread."""
+
+    def __init__(self, form: bytes, signature: Signature) -> None:
+        """Raises BundleRefused where the form cannot be loaded, or does not fit the signature."""
+        self._classes = signature.classes
+        self._session = _session(form)
+        self._feed = _feed_maker(self._session, signature)
+        outputs = [output.name for output in self._session.get_outputs()]
+        self._wanted = outputs[:1] if signature.classes is None else outputs[1:2]
+        if not self._wanted:
+            raise BundleRefused("The ONNX form answers no probabilities.", remedy=stored_zip.REMEDY)
+
+    def __call__(self, rows: Rows) -> Answer:
+        raw = self._session.run(self._wanted, self._feed(rows))[0]
+        return _numbers(raw, len(rows)) if self._classes is None else _labels(raw, len(rows), self._classes)
+
+
+class SklearnModel:
+    """A fitted estimator."""
+
+    def __init__(self, model: Any, signature: Signature) -> None:
+        from understudy.adapters import frames
+
+        self._model, self._columns, self.classes = model, signature.columns, signature.classes
+        self._frame = frames.request_frame
+
+    def __call__(self, rows: Rows) -> Answer:
+        return self.answer_frame(self._frame(self._columns, rows))
+
+    def answer_frame(self, frame: Any) -> Answer:
+        """Answer a `frames.feature_frame`. Raises ModelFailed, and whatever the estimator raises."""
+        if self.classes is None:
+            return _numbers(self._model.predict(frame), len(frame))
+        answer = _labels(self._model.predict_proba(frame), len(frame), self.classes)
+        return Answer(self._model.predict(frame).tolist(), answer.probabilities)
+
+
+def _load_skops(form: bytes, parts: bundle.Parts, *, trees: bool) -> SklearnModel:
+    """Load a scikit-learn model, where it is the scikit-learn that wrote it."""
+    import sklearn
+
+    trained_with = parts.manifest["libraries"].get("scikit-learn", "an unknown version")
+    if trained_with != sklearn.__version__:
+        raise BundleRefused(
+            f"This version was trained with scikit-learn {trained_with}, and {sklearn.__version__} is installed here.",
+            remedy="Train it again, or install the version it was trained with.",
+        )
+    return SklearnModel(skops_form.load(form, trees=trees), parts.signature)
+
+
+def _session(form: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # a refusal is raised; nothing is written to the API's stderr
+    try:
+        return onnxruntime.InferenceSession(form, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleRefused("ONNX Runtime cannot load the ONNX form.", remedy=stored_zip.REMEDY) from error
+
+
+def _feed_maker(session: Any, signature: Signature) -> Callable[[Rows], dict[str, Any]]:
+    """How rows become inputs: a matrix of all columns but text, and one of the text columns; either may be missing."""
+    texts = [i for i, column in enumerate(signature.columns) if column.kind == "text"]
+    numbers = [i for i in range(len(signature.columns)) if i not in texts]
+    found = {i.name: (i.type, i.shape[1]) for i in session.get_inputs()}
+    expected = {NUMBERS: ("tensor(float)", len(numbers)), TEXTS: ("tensor(string)", len(texts))}
+    if found != {name: shape for name, shape in expected.items() if shape[1]}:
+        raise BundleRefused(
+            "The inputs of the ONNX form are not the columns of the signature.", remedy=stored_zip.REMEDY
+        )
+    if not texts:
+        return lambda rows: {NUMBERS: np.array(rows, np.float32)}
+    if not numbers:
+        return lambda rows: {TEXTS: _texts(rows, texts)}
+    return lambda rows: {
+        NUMBERS: np.array([[row[i] for i in numbers] for row in rows], np.float32),
+        TEXTS: _texts(rows, texts),
+    }
+
+
+def _texts(rows: Rows, columns: list[int]) -> "np.ndarray[Any, Any]":
+    return np.array([[NULL_TEXT if row[i] is None else row[i] for i in columns] for row in rows], object)
+
+
+def _numbers(raw: "np.ndarray[Any, Any]", n: int) -> Answer:
+    if raw.size != n:
+        raise ModelFailed("The model answered with another shape.", remedy=REMEDY)
+    return Answer(_finite(raw).ravel().tolist(), None)
+
+
+def _labels(raw: "np.ndarray[Any, Any]", n: int, classes: Sequence[Value]) -> Answer:
+    if raw.shape != (n, len(classes)):
+        raise ModelFailed("The model answered with another shape.", remedy=REMEDY)
+    best = _finite(raw).argmax(axis=1).tolist()
+    return Answer([classes[i] for i in best], raw.tolist())
+
+
+def _finite(raw: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    if not np.isfinite(raw).all():
+        raise ModelFailed("The model answered with numbers that are not finite.", remedy=REMEDY)
+    return raw
+
+
+REMEDY = "The request was fine: look at the version's training data, or demote it."

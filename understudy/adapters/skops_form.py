@@ -1,0 +1,252 @@
+"""The skops form of a model: scikit-learn estimators without pickle.
+
+skops writes an archive of arrays and one `schema.json` that says how to put them together. As it writes them, names
+are memory addresses and the archive carries dates, so we rewrite what it wrote: names come from content, ids count
+up, dates are fixed.
+
+What may be loaded is decided by the list below and by nothing in the file. Both sides of this module import scikit-
+learn only when a model is written or loaded; `type_names` needs neither.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from understudy.adapters import stored_zip
+from understudy.errors import BundleRefused
+from understudy.fingerprint import digest_of
+
+SCHEMA = "schema.json"
+MAX_DEPTH = 200
+MAX_SCHEMA_BYTES = 128 * 2**20
+
+#: Types with indices that compiled code follows without checking them: a crafted one reads foreign memory, or crashes.
+TREES = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.tree._tree.Tree",
+    }
+)
+
+#: What else only our own training may bring: companions of trees, and types that were not reviewed against crafted
+#: content.
+TRAINED_HERE = TREES | {
+    "functools.partial",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+    "sklearn.utils.validation.check_array",
+}
+
+_METRICS = "accuracy_score balanced_accuracy_score brier_score_loss f1_score log_loss precision_score recall_score"
+_KERNELS = "ConstantKernel DotProduct ExpSineSquared Matern Product RBF RationalQuadratic Sum WhiteKernel"
+_SELECTORS = "chi2 f_classif f_regression mutual_info_classif mutual_info_regression"
+
+#: What skops 0.16 does not trust by itself, and scikit-learn 1.9 needs. A list of ours: never what a file asks for.
+ALLOWED = frozenset(
+    {
+        "numpy.dtype",
+        "numpy.mean",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.metrics._ranking.roc_auc_score",
+        "sklearn.metrics._regression.mean_absolute_error",
+        "sklearn.metrics._regression.mean_squared_error",
+        "sklearn.metrics._scorer._CurveScorer",
+        "sklearn.metrics._scorer._PassthroughScorer",
+        "sklearn.metrics._scorer._Scorer",
+        "sklearn.model_selection._split.KFold",
+        "sklearn.model_selection._split.StratifiedKFold",
+        "sklearn.model_selection._split.TimeSeriesSplit",
+        "sklearn.multiclass._ConstantPredictor",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.utils._bunch.Bunch",
+        "sklearn.utils._metadata_requests.MetadataRequest",
+        "sklearn.utils._metadata_requests.MethodMetadataRequest",
+        *(f"sklearn.metrics._classification.{name}" for name in _METRICS.split()),
+        *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS.split()),
+        *(f"sklearn.feature_selection._univariate_selection.{name}" for name in _SELECTORS.split()),
+    }
+)
+
+
+def dump(model: Any) -> bytes:
+    """Write a fitted estimator; equal estimators give equal bytes, in any process.
+
+    Raises BundleRefused where a part of it is of a type that could not be loaded again.
+    """
+    import skops.io
+
+    try:
+        raw = stored_zip.read(skops.io.dumps(model), of="skops form")
+    except BundleRefused:
+        raise
+    except Exception as error:
+        raise BundleRefused(
+            f"A {type(model).__name__} with such parts cannot be stored without pickle.",
+            remedy="Use scikit-learn's own estimators; move other code into the source.",
+        ) from error
+    data = _canonical(raw)
+    foreign = foreign_types(data)
+    if foreign:
+        raise BundleRefused(
+            f"The model holds `{foreign[0]}`, which cannot be stored in a bundle.",
+            remedy="Use scikit-learn's own estimators; move the code of a custom transformer into the source.",
+        )
+    return data
+
+
+def load(data: bytes, *, trees: bool) -> Any:
+    """Load an estimator of the allowed types.
+
+    Raises BundleRefused for everything else: unknown types, trees where they are not allowed, damage, deep nesting.
+    """
+    import skops.io
+
+    check(data, trees=trees)
+    try:
+        return skops.io.loads(data, trusted=sorted(ALLOWED | TRAINED_HERE if trees else ALLOWED))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BundleRefused("The skops form cannot be loaded.", remedy=stored_zip.REMEDY) from error
+
+
+def check(data: bytes, *, trees: bool) -> None:
+    """Look at an archive without loading it. Raises BundleRefused."""
+    names = type_names(data)
+    if not trees and names & TREES:
+        raise BundleRefused(
+            "The skops form holds decision trees, whose content cannot be checked.",
+            remedy="Send a forest as ONNX alone, or have the scheduler train it.",
+        )
+
+
+def foreign_types(data: bytes) -> list[str]:
+    """Names of types that `load` would refuse, sorted."""
+    import skops.io
+
+    return sorted(set(skops.io.get_untrusted_types(data=data)) - ALLOWED - TRAINED_HERE)
+
+
+def type_names(data: bytes) -> frozenset[str]:
+    """Every type that an archive names. Raises BundleRefused where it is no archive of ours."""
+    return frozenset(
+        f"{node.get('__module__')}.{node.get('__class__')}"
+        for node in _nodes(_read_schema(stored_zip.read(data, of="skops form")))
+    )
+
+
+def _read_schema(members: dict[str, bytes]) -> dict[str, Any]:
+    text = members.get(SCHEMA, b"")
+    if not 0 < len(text) <= MAX_SCHEMA_BYTES or _depth(text) > MAX_DEPTH:
+        raise BundleRefused("The skops form is empty, or nested too deeply.", remedy=stored_zip.REMEDY)
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleRefused("The skops form has no readable schema.", remedy=stored_zip.REMEDY) from error
+    if not isinstance(schema, dict):
+        raise BundleRefused("The skops form has no readable schema.", remedy=stored_zip.REMEDY)
+    return schema
+
+
+def _depth(text: bytes) -> int:
+    """Deepest nesting of a JSON text, found without parsing it."""
+    deepest = depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+        match token.group()[:1]:
+            case b"[" | b"{":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"]" | b"}":
+                depth -= 1
+    return deepest
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a schema, parents first, in order of appearance."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(reversed(list(node.values())))
+        elif isinstance(node, list):
+            waiting.extend(reversed(node))
+
+
+def _canonical(members: dict[str, bytes]) -> bytes:
+    schema = _read_schema(members)
+    contents = {name: _canonical_member(name, data) for name, data in members.items() if name != SCHEMA}
+    names = {name: f"{digest_of(data)[:32]}{name[name.rindex('.') :]}" for name, data in contents.items()}
+    for node in _nodes(schema):
+        if isinstance(node.get("file"), str):
+            node["file"] = names[node["file"]]
+    _sort_sets(schema)
+    _number_ids(schema)
+    files = {names[name]: data for name, data in contents.items()}
+    text = json.dumps(schema, separators=(",", ":"), ensure_ascii=False).encode()
+    return stored_zip.write({SCHEMA: text, **dict(sorted(files.items()))})
+
+
+def _number_ids(schema: dict[str, Any]) -> None:
+    """Count ids up in order of appearance, and drop those of plain values: which of these are shared is Python's
+    choice.
+    """
+    numbers: dict[int, int] = {}
+    for node in _nodes(schema):
+        if node.get("__loader__") == "JsonNode":
+            node.pop("__id__", None)
+        elif "__id__" in node:
+            node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
+
+
+def _sort_sets(schema: dict[str, Any]) -> None:
+    """Order the members of sets, which come in an order of their own in each process."""
+    for node in _nodes(schema):
+        if node.get("__loader__") == "SetNode":
+            node["content"].sort(key=lambda item: re.sub(r'"__id__": \d+', "", json.dumps(item, sort_keys=True)))
+
+
+def _canonical_member(name: str, data: bytes) -> bytes:
+    if name.endswith(".npz"):
+        return _canonical_npz(data)
+    return _canonical_array(data) if name.endswith(".npy") else data
+
+
+def _canonical_npz(data: bytes) -> bytes:
+    """A sparse matrix without compression."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return stored_zip.write({f"{name}.npy": _array_bytes(arrays[name]) for name in sorted(arrays.files)})
+
+
+def _canonical_array(data: bytes) -> bytes:
+    """Set to zero what is in an array of records without having been written: padding, and one field of the leaves of
+    a tree.
+    """
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    if array.dtype.names is None:
+        return data
+    clean = np.zeros(array.shape, dtype=array.dtype)
+    for field in array.dtype.names:
+        clean[field] = array[field]
+    if {"left_child", "missing_go_to_left"} <= set(array.dtype.names):
+        clean["missing_go_to_left"][clean["left_child"] < 0] = 0
+    return _array_bytes(clean)
+
+
+def _array_bytes(array: "np.ndarray[Any, Any]") -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,261 @@
+"""Rows of a request: from JSON to tuples in signature order, or a short answer that says which column is wrong.
+
+A body is one record `{"column": value, …}`, or `{"records": [record, …]}`, or `{"values": [[…], …]}` in signature
+order; a flat list of values is one row, or one column where the model has one feature. Types are strict: neither "1"
+nor true is a number. Nothing that was sent is repeated in an error, beyond a short excerpt of a name.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Optional
+
+import msgspec
+
+from understudy.errors import BadInput, BadRow, TooLarge
+from understudy.signature import Column, ColumnKind, Signature, Value
+
+MAX_ROWS = 10_000
+MAX_TEXT = 100_000
+"""Characters in one text value."""
+
+LARGEST_NUMBER = 1e30
+"""No measurement is larger, and models may overflow beyond: their float32 ends at 3.4e38."""
+
+#: Stands for a null in the text columns of an ONNX form, whose strings know none; Unicode promises that no text has it.
+NULL_TEXT = "\uffff"
+
+Row = tuple[Value, ...]
+Shape = Literal["record", "records", "values", "flat"]
+
+EXPECTED: Mapping[ColumnKind, str] = {
+    "number": "a number",
+    "integer": "an integer",
+    "boolean": "true or false",
+    "text": "text",
+}
+
+_SHAPE = re.compile(rb'\s*\{\s*"(?:(records)|(values))"\s*:\s*(\[\s*\[)?')
+_PLACE = re.compile(
+    r" - at `\$(?:\.(?:records|values))?(?:\[(?P<row>\d+)\])?(?:\[(?P<index>\d+)\]|\.(?P<name>.+))?`$", re.DOTALL
+)
+_FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*?)`(?: - at `.*)?$", re.DOTALL)
+
+
+class RowDecoder:
+    """Reads the bodies of requests to one version.
+
+    Making one compiles the signature; decoding then takes a few microseconds a row. Threads may share one.
+    """
+
+    def __init__(self, signature: Signature, *, max_rows: int = MAX_ROWS) -> None:
+        self._columns, self._max_rows = signature.columns, max_rows
+        types = [_type_of(column) for column in signature.columns]
+        fields = [(f"c{i}", kind) for i, kind in enumerate(types)]
+        names = {f"c{i}": name for i, name in enumerate(signature.names)}
+        record: Any = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+        row: Any = tuple.__class_getitem__(tuple(types))
+        flat: Any = list.__class_getitem__(types[0]) if len(types) == 1 else row
+        self._decoders: Mapping[Shape, msgspec.json.Decoder[Any]] = {
+            "record": msgspec.json.Decoder(record),
+            "records": msgspec.json.Decoder(_wrapper("records", list[record])),
+            "values": msgspec.json.Decoder(_wrapper("values", list[row])),
+            "flat": msgspec.json.Decoder(_wrapper("values", flat)),
+        }
+        self._texts = tuple(i for i, column in enumerate(signature.columns) if column.kind == "text")
+
+    def decode(self, body: bytes) -> list[Row]:
+        """Read all rows of a body.
+
+        Raises BadInput where it is no JSON of a known shape, BadRow where a row does not fit the signature, TooLarge
+        above `max_rows`.
+        """
+        shape = _shape_of(body)
+        try:
+            rows = self._rows(shape, self._decoders[shape].decode(body))
+        except msgspec.ValidationError as error:
+            raise self._explained(str(error), shape) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BadInput("The body is not JSON in UTF-8.", remedy="Send one JSON object.") from None
+        self._check(rows, body, shape)
+        return rows
+
+    def _rows(self, shape: Shape, decoded: Any) -> list[Row]:
+        if shape == "record":
+            return [msgspec.structs.astuple(decoded)]
+        if shape == "records":
+            return [msgspec.structs.astuple(record) for record in decoded.records]
+        if shape == "values":
+            return list(decoded.values)
+        return [(value,) for value in decoded.values] if len(self._columns) == 1 else [decoded.values]
+
+    def _check(self, rows: list[Row], body: bytes, shape: Shape) -> None:
+        """What types do not say: how many rows, one value per name, and the one character that is ours."""
+        if not rows:
+            raise BadRow("The body holds no rows.", remedy="Send at least one row.")
+        if len(rows) > self._max_rows:
+            raise TooLarge(
+                f"The body holds {len(rows)} rows; at most {self._max_rows} are answered at once.",
+                remedy="Send fewer rows at a time, or ask for a batch with POST /job/predict.",
+            )
+        wrapped = 0 if shape == "record" else 1
+        named = len(rows) * len(self._columns) if shape in ("record", "records") else 0
+        if body.count(b":") != wrapped + named:  # colons inside texts, or a name that was given twice
+            _check_distinct_names(body)
+        for i in self._texts:
+            if any(NULL_TEXT in (row[i] or "") for row in rows):  # type: ignore[operator]
+                raise BadRow(f"`{self._columns[i].name}` holds the noncharacter U+FFFF.", remedy="Send text.")
+
+    def _explained(self, problem: str, shape: Shape) -> BadInput:
+        """Say what msgspec found in the words of the signature."""
+        place = _PLACE.search(problem)
+        row, name = self._place(place, shape) if place else (None, None)
+        where = "" if row is None else f"Row {row}: "
+        field = _FIELD.match(problem)
+        if field and field.group(1) == "missing required":
+            return BadRow(f"{where}the column `{field.group(2)}` is missing.", remedy=self._remedy())
+        if field:
+            return BadRow(f"{where}there is no column {_excerpt(field.group(2))}.", remedy=self._remedy())
+        for column in self._columns:
+            if column.name == name:
+                return BadRow(f"{where}`{name}` should be {_expected(column)}.", remedy=_remedy(column))
+        if row is not None or problem.startswith("Expected `array` of length"):
+            return BadRow(f"{where}it should hold {len(self._columns)} values.", remedy=self._remedy())
+        return BadInput(
+            "The body is no record of named values.",
+            remedy='Send {"column": value, …}, {"records": [{…}, …]} or {"values": [[…], …]}.',
+        )
+
+    def _place(self, place: re.Match[str], shape: Shape) -> tuple[int | None, str | None]:
+        """Which row, and which column, an error of msgspec's speaks of."""
+        row, index = place["row"], place["index"]
+        if shape == "flat" and row is not None:
+            return (None, self._columns[int(row)].name) if len(self._columns) > 1 else (int(row), self._columns[0].name)
+        name = self._columns[int(index)].name if index is not None else place["name"]
+        return (None if row is None else int(row)), name
+
+    def _remedy(self) -> str:
+        names = [column.name for column in self._columns]
+        listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+        return f"Send exactly these columns: {listed}."
+
+
+def request_schema(signature: Signature) -> dict[str, Any]:
+    """JSON Schema of a body, with a typical row as its example."""
+    properties = {column.name: _schema_of(column) for column in signature.columns}
+    record = {
+        "type": "object",
+        "title": "One record",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    row = {"type": "array", "prefixItems": list(properties.values()), "minItems": len(properties)}
+    row |= {"maxItems": len(properties)}
+    return {
+        "anyOf": [
+            record,
+            _wrapped_schema("records", {**record, "title": "Record"}, "Many records"),
+            _wrapped_schema("values", row, "Rows of values, in the order of the signature"),
+        ],
+        "example": {column.name: column.example for column in signature.columns},
+    }
+
+
+def response_schema(signature: Signature) -> dict[str, Any]:
+    """JSON Schema of the answer to `request_schema`."""
+    classes = None if signature.classes is None else list(signature.classes)
+    prediction: dict[str, Any] = {"type": "number"} if classes is None else {"enum": classes}
+    numbers = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+    properties = {
+        "predictions": {"type": "array", "items": prediction},
+        "probabilities": {"type": "null"} if classes is None else numbers,
+        "classes": {"const": classes},
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "prediction_id": {"type": "string"},
+    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _shape_of(body: bytes) -> Shape:
+    found = _SHAPE.match(body)
+    if not found:
+        return "record"
+    if found.group(1):
+        return "records"
+    return "values" if found.group(3) else "flat"
+
+
+def _wrapper(name: str, kind: Any) -> Any:
+    return msgspec.defstruct("Body", [(name, kind)], forbid_unknown_fields=True)
+
+
+def _type_of(column: Column) -> Any:
+    """The type that msgspec is to insist on."""
+    kinds: Mapping[ColumnKind, Any] = {
+        "number": Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)],
+        "integer": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
+        "boolean": bool,
+        "text": Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
+    }
+    kind = kinds[column.kind] if column.categories is None else Literal.__getitem__(column.categories)
+    return Optional.__getitem__(kind) if column.nullable else kind
+
+
+def _schema_of(column: Column) -> dict[str, Any]:
+    kinds: Mapping[ColumnKind, dict[str, Any]] = {
+        "number": {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+        "integer": {"type": "integer"},
+        "boolean": {"type": "boolean"},
+        "text": {"type": "string", "maxLength": MAX_TEXT},
+    }
+    schema = kinds[column.kind] if column.categories is None else {"enum": list(column.categories)}
+    return {"anyOf": [schema, {"type": "null"}]} if column.nullable else schema
+
+
+def _wrapped_schema(name: str, item: dict[str, Any], title: str) -> dict[str, Any]:
+    rows = {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ROWS}
+    return {
+        "type": "object",
+        "title": title,
+        "properties": {name: rows},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+def _check_distinct_names(body: bytes) -> None:
+    """Raises BadRow where an object names something twice: the decoder would silently take the last."""
+
+    def distinct(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise BadRow(f"The name {_excerpt(twice)} is given twice in one object.", remedy="Give each name once.")
+
+    json.loads(body, object_pairs_hook=distinct)
+
+
+def _expected(column: Column) -> str:
+    if column.categories is not None:
+        expected = "one of the categories that the model knows"
+    elif column.kind == "number":
+        expected = f"a number of at most {LARGEST_NUMBER:g}"
+    elif column.kind == "text":
+        expected = f"text of at most {MAX_TEXT} characters"
+    else:
+        expected = EXPECTED[column.kind]
+    return f"{expected}, or null" if column.nullable else expected
+
+
+def _remedy(column: Column) -> str:
+    if column.categories is None:
+        return f"Send {EXPECTED[column.kind]}{' or null' if column.nullable else ', not null'}."
+    known = [json.dumps(category, ensure_ascii=True)[:40] for category in column.categories[:10]]
+    return f"Send one of {', '.join(known)}{', …' if len(column.categories) > 10 else ''}."
+
+
+def _excerpt(name: str) -> str:
+    """A short, escaped piece of what a client sent."""
+    return ascii(name[:40]) + ("…" if len(name) > 40 else "")
