@@ -4,7 +4,7 @@
     writing/…           temporary files of writers at work
 
 A blob appears by `link`, which is atomic and never replaces: the file under a digest is whole, or it is not there. It
-is synced before, and its folder after, so an acknowledged `put` survives a power loss.
+is synced before, and its folders after, so an acknowledged `put` survives a power loss.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from understudy.adapters.sqlite import storage_errors
@@ -31,17 +33,19 @@ class FolderStore:
         with storage_errors():
             self._blobs.mkdir(parents=True, exist_ok=True)
             self._writing.mkdir(exist_ok=True)
+            sync(folder)
 
     def put(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
-        if self._intact(digest):
-            return digest
-        with storage_errors():
-            temporary = self._write(data)
-            try:
-                self._link(temporary, self._path(digest))
-            finally:
-                temporary.unlink()
+        try:
+            self.get(digest)
+        except NotFound:
+            self._store(data, self._path(digest), link)
+        except DigestMismatch:  # a damaged blob is not "there already": the right bytes mend it
+            self._store(data, self._path(digest), Path.replace)
+        with storage_errors():  # also where another writer was first, who may not have come to it yet
+            sync(self._path(digest).parent)
+            sync(self._blobs)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -58,31 +62,27 @@ class FolderStore:
         return data
 
     def has(self, digest: str) -> bool:
-        return self._path(digest).is_file()
+        with storage_errors():
+            return DIGEST.fullmatch(digest) is not None and self._path(digest).is_file()
 
     def sweep(self) -> int:
         with storage_errors():
             oldest = time.time() - ABANDONED_AFTER_S
-            left = [path for path in self._writing.iterdir() if path.stat().st_mtime < oldest]
-            for path in left:
-                path.unlink(missing_ok=True)
-        return len(left)
+            return sum(remove_older(path, oldest) for path in self._writing.iterdir())
 
     def _path(self, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
             raise missing(digest)
         return self._blobs / digest[:2] / digest
 
-    def _intact(self, digest: str) -> bool:
-        """A damaged blob is not "there already": storing the right bytes again must mend it."""
-        try:
-            self.get(digest)
-        except NotFound:
-            return False
-        except DigestMismatch:
-            self._path(digest).unlink(missing_ok=True)
-            return False
-        return True
+    def _store(self, data: bytes, path: Path, place: Callable[[Path, Path], object]) -> None:
+        with storage_errors():
+            temporary = self._write(data)
+            try:
+                path.parent.mkdir(exist_ok=True)
+                place(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> Path:
         handle, name = tempfile.mkstemp(dir=self._writing)
@@ -97,15 +97,22 @@ class FolderStore:
             raise
         return Path(name)
 
-    def _link(self, temporary: Path, path: Path) -> None:
-        if not path.parent.is_dir():
-            path.parent.mkdir(exist_ok=True)
-            sync(self._blobs)
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            return  # another writer stored the same bytes first
-        sync(path.parent)
+
+def link(temporary: Path, path: Path) -> None:
+    """Let the blob appear, unless another writer stored the same bytes first."""
+    with suppress(FileExistsError):
+        path.hardlink_to(temporary)
+
+
+def remove_older(path: Path, oldest: float) -> bool:
+    """Remove a temporary file that its writer has left; False where the writer is at work, or has just finished."""
+    try:
+        if path.stat().st_mtime >= oldest:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def sync(folder: Path) -> None:
