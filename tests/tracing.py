@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,3 +60,19 @@ def calls_in(trace: Path) -> Iterator[Call]:
             descriptor, texts = OPEN_FILE.match(found["rest"]), TEXT.findall(found["rest"])
             path = descriptor["path"] if descriptor else (texts[-1] if texts else "")
             yield Call(found["name"], path, line)
+
+
+def points(trace: Path, *, each: int | None = None) -> list[tuple[str, int]]:
+    """Every call of a trace as what `inject` needs: its name, and which of that name it was.
+
+    With `each`, at most so many of each name, spread from the first to the last.
+    """
+    counts = Counter(call.name for call in calls_in(trace))
+    return [(name, number) for name, count in sorted(counts.items()) for number in spread(count, each or count)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers 1 … count, with the first and the last."""
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(step * (count - 1) / (most - 1)) for step in range(most)})
