@@ -16,7 +16,7 @@ COPY . .
 RUN pip install --no-deps --prefix /opt/project --editable .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --user-group --home-dir /app --no-create-home understudy
+RUN useradd --uid 10001 --user-group --home-dir /app --no-create-home --shell /usr/sbin/nologin understudy
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/venv
 WORKDIR /app
