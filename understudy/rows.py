@@ -19,8 +19,8 @@ MAX_ROWS = 10_000
 MAX_TEXT = 100_000
 """Characters in one text value."""
 
-LARGEST_NUMBER = 1e30
-"""No measurement is larger, and models may overflow beyond: their float32 ends at 3.4e38."""
+LARGEST_NUMBER = 2.0**53
+"""Where a float no longer tells neighbouring integers apart. Squares of larger numbers overflow in many models."""
 
 #: Stands for a null in the text columns of an ONNX form, whose strings know none; Unicode promises that no text has it.
 NULL_TEXT = "\uffff"

@@ -12,17 +12,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import understudy
-from understudy.adapters import onnx_check, skops_form
+from understudy.adapters import child, onnx_check, skops_form
+from understudy.adapters.estimators import parts_of
 from understudy.adapters.runtime import NUMBERS, TEXTS
 from understudy.errors import BundleRefused
 from understudy.rows import NULL_TEXT
@@ -45,28 +44,17 @@ class NoTwin:
 def convert(form: bytes, columns: Sequence[Column], *, time_limit_s: float = TIME_LIMIT_S) -> bytes | NoTwin:
     """Convert the skops form of a fitted estimator to ONNX."""
     header = json.dumps([column.kind for column in columns]).encode() + b"\n"
-    command = [sys.executable, "-P", "-m", "understudy.adapters.onnx_twin"]
+    command = child.command("understudy.adapters.onnx_twin")
     try:
-        child = subprocess.run(
-            command, input=header + form, capture_output=True, timeout=time_limit_s, env=_environment()
+        ended = subprocess.run(
+            command, input=header + form, capture_output=True, timeout=time_limit_s, env=child.environment()
         )
     except subprocess.TimeoutExpired:
         return NoTwin(f"its conversion to ONNX did not end within {time_limit_s:g} s")
-    if child.returncode:
+    if ended.returncode:
         return NoTwin("its conversion to ONNX crashed")
-    verdict, _, onnx = child.stdout.partition(b"\n")
+    verdict, _, onnx = ended.stdout.partition(b"\n")
     return NoTwin(verdict.decode()) if verdict else onnx
-
-
-def _environment() -> dict[str, str]:
-    """Nothing but what a child needs to find us; one thread, and the same hashes each time."""
-    return {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": str(Path(understudy.__file__).parent.parent),
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 def main() -> None:
@@ -107,13 +95,14 @@ def _convert(model: Any, kinds: list[ColumnKind]) -> bytes:
     used = [(name, kind) for name, kind in inputs if kind.shape[1]]
     onnx = skl2onnx.to_onnx(model, initial_types=used, options=options)
     _send_nulls_as_trees_do(onnx, model)
+    _encode_nulls(onnx, model)
     return bytes(onnx.SerializeToString())
 
 
 def _prepare(model: Any, kinds: list[ColumnKind]) -> None:
     """Make a model speak as the twin's inputs do: of columns by place, and of null texts by a text of our own."""
     places = _places(kinds)
-    for part in _parts(model):
+    for part in parts_of(model):
         if hasattr(part, "_transformer_to_input_indices"):  # a ColumnTransformer
             indices = part._transformer_to_input_indices
             part.transformers_ = [
@@ -123,12 +112,20 @@ def _prepare(model: Any, kinds: list[ColumnKind]) -> None:
             part.missing_values = NULL_TEXT
         if hasattr(part, "categories_"):  # an encoder
             part.categories_ = [_without_nulls(categories) for categories in part.categories_]
+        if hasattr(part, "encoded_missing_value"):  # an ordinal encoder: its codes must be able to hold NaN
+            known_only = part.handle_unknown == "error"
+            part.handle_unknown, part.unknown_value = (
+                "use_encoded_value",
+                np.nan if known_only else float(part.unknown_value),
+            )
+        if hasattr(part, "flatten_transform"):  # a vote, which converts only so; it concerns `transform` alone
+            part.flatten_transform = False
 
 
 def _send_nulls_as_trees_do(onnx: Any, model: Any) -> None:
     """Tell each node of a forest which way a null goes: the converter does so for histogram boosting only."""
     leftward = {}
-    for part in _parts(model):
+    for part in parts_of(model):
         if hasattr(part, "tree_"):
             nodes = part.tree_.__getstate__()["nodes"]
             branch = nodes["left_child"] >= 0
@@ -153,6 +150,25 @@ def _mark_nulls(attributes: dict[str, Any], leftward: dict[tuple[tuple[int, ...]
     marks.extend(found)
 
 
+def _encode_nulls(onnx: Any, model: Any) -> None:
+    """Give null texts the code that ordinal encoders give them; the converter numbers them as if they were a text."""
+    codes = {
+        str(part.encoded_missing_value): part.encoded_missing_value for part in parts_of(model) if _is_ordinal(part)
+    }
+    if len(codes) != 1:
+        return
+    for node in onnx.graph.node:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "LabelEncoder" and {"keys_strings", "values_floats"} <= set(attributes):
+            keys = list(attributes["keys_strings"].strings)
+            if NULL_TEXT.encode() in keys:
+                attributes["values_floats"].floats[keys.index(NULL_TEXT.encode())] = next(iter(codes.values()))
+
+
+def _is_ordinal(part: Any) -> bool:
+    return hasattr(part, "encoded_missing_value") and hasattr(part, "categories_")
+
+
 def _places(kinds: list[ColumnKind]) -> list[int]:
     """Where each column of the signature is, once all but text come first."""
     order = sorted(range(len(kinds)), key=lambda i: kinds[i] == "text")
@@ -164,23 +180,6 @@ def _without_nulls(categories: Any) -> Any:
         return categories
     nulls = [value is None or value != value for value in categories]
     return np.where(nulls, NULL_TEXT, categories)
-
-
-def _parts(model: Any) -> Iterator[Any]:
-    """Everything of scikit-learn's inside a fitted estimator, itself first."""
-    waiting, seen = [model], set()
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        if isinstance(part, list | tuple):
-            waiting.extend(part)
-        elif isinstance(part, dict):
-            waiting.extend(part.values())
-        elif type(part).__module__.startswith("sklearn.") and hasattr(part, "__dict__"):
-            yield part
-            waiting.extend(vars(part).values())
 
 
 if __name__ == "__main__":

@@ -121,7 +121,13 @@ def _load_skops(form: bytes, parts: bundle.Parts, *, trees: bool) -> SklearnMode
             f"This version was trained with scikit-learn {trained_with}, and {sklearn.__version__} is installed here.",
             remedy="Train it again, or install the version it was trained with.",
         )
-    return SklearnModel(skops_form.load(form, trees=trees), parts.signature)
+    model = skops_form.load(form, trees=trees)
+    try:
+        pools = [name for name in model.get_params(deep=True) if name.split("__")[-1] == "n_jobs"]
+        model.set_params(**dict.fromkeys(pools))  # a pool of threads for one row costs more than it saves
+    except Exception as error:
+        raise BundleRefused("The skops form holds no usable estimator.", remedy=stored_zip.REMEDY) from error
+    return SklearnModel(model, parts.signature)
 
 
 def _session(form: bytes) -> Any:
@@ -140,9 +146,9 @@ def _feed_maker(session: Any, signature: Signature) -> Callable[[Rows], dict[str
     """How rows become inputs: a matrix of all columns but text, and one of the text columns; either may be missing."""
     texts = [i for i, column in enumerate(signature.columns) if column.kind == "text"]
     numbers = [i for i in range(len(signature.columns)) if i not in texts]
-    found = {i.name: (i.type, i.shape[1]) for i in session.get_inputs()}
-    expected = {NUMBERS: ("tensor(float)", len(numbers)), TEXTS: ("tensor(string)", len(texts))}
-    if found != {name: shape for name, shape in expected.items() if shape[1]}:
+    found = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
+    expected = {NUMBERS: ("tensor(float)", [len(numbers)]), TEXTS: ("tensor(string)", [len(texts)])}
+    if found != {name: shape for name, shape in expected.items() if shape[1] != [0]}:
         raise BundleRefused(
             "The inputs of the ONNX form are not the columns of the signature.", remedy=stored_zip.REMEDY
         )

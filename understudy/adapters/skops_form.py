@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from understudy.adapters import stored_zip
+from understudy.adapters.estimators import forget_process
 from understudy.errors import BundleRefused
 from understudy.fingerprint import digest_of
 
@@ -82,12 +83,13 @@ ALLOWED = frozenset(
 
 
 def dump(model: Any) -> bytes:
-    """Write a fitted estimator; equal estimators give equal bytes, in any process.
+    """Write a fitted estimator; equal estimators give equal bytes, in any process. Clears what it remembers of this one.
 
     Raises BundleRefused where a part of it is of a type that could not be loaded again.
     """
     import skops.io
 
+    forget_process(model)
     try:
         raw = stored_zip.read(skops.io.dumps(model), of="skops form")
     except BundleRefused:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from understudy.adapters import bundle, frames, onnx_twin, probes, skops_form
+from understudy.adapters.estimators import set_seeds
 from understudy.adapters.frames import Target
 from understudy.adapters.probes import Row
 from understudy.adapters.runtime import OnnxModel, SklearnModel
@@ -92,12 +93,8 @@ def fit(
             remedy="Use the names that `estimator.get_params()` lists.",
         )
     model.set_params(**(params or {}))
-    open_seeds = [name for name, value in model.get_params(deep=True).items() if _is_seed(name) and value is None]
-    return model.set_params(**dict.fromkeys(open_seeds, seed)).fit(features, target.values)
-
-
-def _is_seed(name: str) -> bool:
-    return name.split("__")[-1] == "random_state"
+    set_seeds(model, seed)
+    return model.fit(features, target.values)
 
 
 def make_bundle(
