@@ -143,7 +143,8 @@ def test_a_service_has_its_own_state_and_no_more_rights_than_it_needs(stack: Sta
 
     assert {mount["Destination"]: mount["RW"] for mount in container["Mounts"]} == STATE[service]
     assert int(stack.inside(service, "id", "-u")) >= 1000
-    assert container["HostConfig"]["Privileged"] is False
+    host = container["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["Privileged"], host["CapDrop"]) == (True, False, ["ALL"])
 
 
 @pytest.mark.parametrize("service", SERVICES)
