@@ -31,14 +31,16 @@ class EventLog(Protocol):
         Raises:
             ConcurrentAppend: `expect` is given and the log has moved past it. Read on, fold, decide again:
                 only the decision can say that there is a conflict.
-            StorageUnavailable, StorageFull: nothing was stored.
+            StorageUnavailable, StorageFull: it is not stored for good. Where the last sync itself failed, all of it
+                may be there nevertheless: read on before deciding again.
             LogTampered: the log's last row is not the one that this adapter saw last.
         """
 
     def read(self, *, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
         """Yield recorded events with position > `after`, oldest first, each checked against the hash before it.
 
-        Cheap when nothing has been appended since the last call. Raises LogTampered at the first row that does not follow.
+        Cheap when nothing has been appended since the last call. Raises LogTampered at the first row that does not
+        follow, and where the log has no event `after`.
         """
 
     def head(self) -> tuple[int, str]:
@@ -124,4 +126,7 @@ class Source(Protocol):
     """Where a model's rows come from. Any class with this method will do; nothing is registered."""
 
     def get_dataframe(self, as_of: datetime | None) -> "pd.DataFrame":
-        """All rows that had arrived by `as_of` (aware, UTC); None: all there are. Later calls may add rows, never change them."""
+        """All rows that had arrived by `as_of` (aware, UTC); None: all there are.
+
+        Later calls may add rows, never change them.
+        """

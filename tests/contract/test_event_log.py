@@ -15,9 +15,10 @@ from threading import Thread
 
 import pytest
 
+from tests.conftest import nobody
 from tests.given import NEW_YEAR, LogSite, SqliteSite, fact
 from understudy.adapters import sqlite
-from understudy.errors import ConcurrentAppend, LogTampered, StorageUnavailable, UnderstudyError
+from understudy.errors import ConcurrentAppend, LogTampered, StorageFull, StorageUnavailable, UnderstudyError
 from understudy.events import GENESIS, Event, Recorded, SlotSkipped, VersionRegistered, chain, encode, timestamp
 from understudy.ports import EventLog
 
@@ -436,7 +437,7 @@ def flips_do_no_silent_harm(site: SqliteSite, seed: int, flips: int) -> None:
 
 
 def test_no_flipped_bit_changes_what_is_read(sqlite_site: SqliteSite) -> None:
-    flips_do_no_silent_harm(sqlite_site, seed=1, flips=400)
+    flips_do_no_silent_harm(sqlite_site, seed=1, flips=200)
 
 
 @pytest.mark.slow
@@ -479,3 +480,62 @@ sys.stdin.read()
         assert sqlite.WAIT_S * 0.9 <= waited_s <= sqlite.WAIT_S * 2
         log.append(fact("c"))
         assert slots(log) == ["a", "c"]
+
+
+# A volume in trouble: the storage's part of fault 52
+
+
+def append_pairs(log: EventLog, stored: list[str]) -> None:
+    """Append two events at a time, until that fails, and note what was acknowledged."""
+    for number in itertools.count():
+        log.append(fact(f"{number}"), fact(f"{number}b"))
+        stored += [f"{number}", f"{number}b"]
+
+
+def test_a_full_volume_takes_no_half_event_and_the_log_goes_on_once_there_is_room(small_volume: Path) -> None:
+    with closing(SqliteSite(small_volume).open()) as log:
+        log.append(fact("1"))
+        filler = small_volume / "filler"
+        filler.write_bytes(bytes(900_000))
+        stored: list[str] = ["1"]
+
+        with pytest.raises(StorageFull, match="no room left"):
+            append_pairs(log, stored)
+        assert slots(log) == stored
+
+        filler.unlink()
+        log.append(fact("last"))
+        assert slots(log) == [*stored, "last"]
+
+
+def test_a_log_on_a_read_only_volume_can_be_read_and_says_that_it_takes_nothing(small_volume: Path) -> None:
+    site = SqliteSite(small_volume)
+    with closing(site.open()) as log:
+        log.append(*facts(3))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_volume)], check=True)
+
+    with closing(site.open()) as log:
+        assert slots(log) == ["1", "2", "3"]
+        with pytest.raises(StorageUnavailable, match="readonly"):
+            log.append(fact("4"))
+        assert slots(log) == ["1", "2", "3"]
+
+
+def test_a_volume_that_was_unmounted_is_not_written_beside(small_volume: Path) -> None:
+    with closing(SqliteSite(small_volume).open()) as log:
+        log.append(fact("1"))
+        subprocess.run(["umount", "--lazy", str(small_volume)], check=True)
+
+        with pytest.raises(LogTampered, match="no longer the file"):
+            log.append(fact("2"))
+        assert list(small_volume.iterdir()) == []
+
+
+def test_a_log_that_its_account_may_not_open_is_unavailable_and_not_begun_anew(small_volume: Path) -> None:
+    site = SqliteSite(small_volume)
+    with closing(site.open()) as log:
+        log.append(fact("1"))
+    site.file.chmod(0o000)
+
+    with nobody(), pytest.raises(StorageUnavailable, match="unable to open"):
+        site.open()
