@@ -5,6 +5,7 @@ says with `Origin` whose page is asking: for anything but a plain read a foreign
 holds.
 """
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +13,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer
-from understudy.errors import BadInput, Forbidden, UnderstudyError
+from understudy.errors import Forbidden, TooLarge, UnderstudyError
+
+MAX_BODY = 16 * 2**20
+MAX_BUNDLE = 256 * 2**20
+TAKES_BUNDLES = re.compile(r"/models/[^/]+/versions")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -31,15 +36,16 @@ class Guard:
         send = marked(send, scope["request_id"])
         try:
             self._check(scope)
+            check_length(scope)
         except UnderstudyError as error:
             await answer(scope, error)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, capped(receive, most(scope["path"])), send)
 
     def _check(self, scope: Scope) -> None:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or name_of(hosts[0]) not in self._hosts:
-            raise BadInput(
+            raise Forbidden(
                 "This Host is not served here.", remedy="Set UNDERSTUDY_ALLOWED_HOSTS, or use a listed name."
             )
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -55,6 +61,37 @@ def name_of(host: bytes) -> str:
     text = host.decode("latin-1").lower()
     name, colon, port = text.rpartition(":")
     return name if colon and port.isdigit() else text
+
+
+def most(path: str) -> int:
+    """Bytes that a body may have."""
+    return MAX_BUNDLE if TAKES_BUNDLES.fullmatch(path) else MAX_BODY
+
+
+def check_length(scope: Scope) -> None:
+    """Refuse by its own words a body that would be cut off later."""
+    said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if said.isdigit() and int(said) > most(scope["path"]):
+        raise too_large(most(scope["path"]))
+
+
+def capped(receive: Receive, limit: int) -> Receive:
+    """Receive at most `limit` bytes, whatever was announced."""
+    left = limit
+
+    async def receive_capped() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise too_large(limit)
+        return message
+
+    return receive_capped
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"A body here has at most {limit // 2**20} MiB.", remedy="Send less at a time.")
 
 
 def marked(send: Send, request_id: str) -> Callable[[Message], Awaitable[None]]:

@@ -10,19 +10,19 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from understudy.adapters.trial import TrialLimits, try_bundle
-from understudy.gates import Case, Verdict, judge
-
 from api.health import Health
 from api.journal import Journal
 from understudy import runs
 from understudy.adapters.bundle import unpack
 from understudy.adapters.cases import load_case
+from understudy.adapters.trial import TrialLimits, try_bundle
 from understudy.errors import BadInput, BundleRefused
 from understudy.events import AttentionNeeded, Event, Role, VerdictReached, VersionRegistered, VersionTried, moment
 from understudy.evidence import Evidence
+from understudy.gates import Case, judge
 from understudy.ports import ArtifactStore
 from understudy.state import Registry, Version
+from understudy.verdict import Verdict
 
 log = logging.getLogger(__name__)
 

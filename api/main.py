@@ -25,7 +25,6 @@ from understudy.adapters.logging import configure_logging
 from understudy.errors import UnderstudyError
 from understudy.settings import Settings, read_settings
 
-MAX_BODY = 16 * 2**20
 GRACE_S = 10
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        max_body_size=MAX_BODY,
     )
     app.state.service = service
     errors.install(app)

@@ -13,10 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from api import shown
 from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
-from understudy.adapters.bundle import MAX_BYTES, unpack
+from understudy.adapters.bundle import unpack
 from understudy.errors import BadInput, DigestMismatch, NotFound
 from understudy.events import ModelDefined, VerdictReached, moment
-from understudy.model import Promotion
+from understudy.model import NAME, Promotion
 from understudy.schedule import Schedule
 from understudy.state import Registry, Version
 
@@ -65,6 +65,8 @@ def define(model: str, body: Definition, request: Request) -> dict[str, Any]:
 
 def check_definition(model: str, body: Definition) -> None:
     """Raise BadDefinition or BadInput where the log would record what nobody can judge by."""
+    if not NAME.fullmatch(model):
+        raise BadInput("This is no name for a model.", remedy=f"Use what {NAME.pattern} matches.")
     if body.definition.get("name") != model:
         raise BadInput("The definition has another name than the route.", remedy="Send it to the model's own route.")
     if sum(len(name) + len(text) for name, text in body.source.items()) > MAX_SOURCE:
@@ -122,7 +124,6 @@ def artifact(model: str, version: str, request: Request) -> Response:
     name="register",
     status_code=201,
     summary="Register a bundle: its bytes, or a digest in the store",
-    max_body_size=MAX_BYTES,
 )
 async def register(
     model: str, request: Request, response: Response, content_digest: Annotated[str | None, Header()] = None

@@ -10,6 +10,7 @@ import secrets
 from api.journal import Journal
 from api.serving import Served, ServingTable
 from understudy import promotion
+from understudy.compatibility import differences
 from understudy.errors import Conflict, SignatureChanged, UnderstudyError
 from understudy.events import Role
 from understudy.promotion import Wish
@@ -30,6 +31,7 @@ class Promoter:
         Raises what `promotion.start` raises; Conflict where the version cannot be loaded or another champion came
         first.
         """
+        self._check_signature(self._journal.catch_up(), wish)
         state = self._journal.decide(lambda state, now: promotion.start(state, wish, now, self._environment))
         model = state.model(wish.model)
         if model.pending is not None and model.pending.key == wish.key:
@@ -49,27 +51,25 @@ class Promoter:
             Wish(model=model, version=version, key=key, by=by, how="demotion", reason=reason, expects=champion)
         )
 
+    def _check_signature(self, state: Registry, wish: Wish) -> None:
+        """Clients must be able to go on as they do, unless an operator says otherwise."""
+        champion, version = state.champion(wish.model), state.version(wish.model, wish.version)
+        if wish.how != "promotion" or champion is None or champion.id == version.id:
+            return
+        before, now = (self._table.signature(one) for one in (champion, version))
+        if noticed := differences(before, now):
+            raise SignatureChanged(
+                f"Clients of {wish.model} would notice version {wish.version}: {' '.join(noticed)}",
+                remedy="Override with a reason once the clients are ready for it.",
+            )
+
     def _ready(self, state: Registry, wish: Wish) -> Served:
         try:
-            served = self._table.prepare(state.version(wish.model, wish.version))
-            self._check_signature(served, wish)
-            return served
+            return self._table.prepare(state.version(wish.model, wish.version))
         except BaseException as error:
             why = error.problem if isinstance(error, UnderstudyError) else type(error).__name__
             self._journal.decide(lambda state, now: promotion.abort(state, wish.model, wish.key, why))
             raise
-
-    def _check_signature(self, served: Served, wish: Wish) -> None:
-        """Clients must be able to go on sending what they send, unless an operator says otherwise."""
-        champion = self._table.versions().get(wish.model)
-        if champion is None or wish.how != "promotion":
-            return
-        why = served.runtime.signature.breaks(self._table.get(wish.model).runtime.signature)
-        if why is not None:
-            raise SignatureChanged(
-                f"Version {wish.version} of {wish.model} would refuse what clients send to {champion}: {why}",
-                remedy="Override with a reason once the clients are ready for it.",
-            )
 
     def _commit(self, wish: Wish) -> Registry:
         return self._journal.decide(

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from fastapi import Request
-from understudy.adapters.trial import current_environment
 
 from api.access import Access
 from api.health import Health
@@ -15,9 +14,11 @@ from api.recorder import Recorder
 from api.serving import ServingTable
 from api.work import Work
 from understudy.adapters.folder_store import FolderStore
+from understudy.adapters.folders import make_folders
 from understudy.adapters.sqlite_log import SqliteLog
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.adapters.sqlite_records import SqliteRecords
+from understudy.adapters.trial import current_environment
 from understudy.events import Role
 from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
@@ -64,6 +65,7 @@ class Service:
 
 def open_service(settings: Settings) -> Service:
     """Open the files that `settings` name and wire the parts. Raises what opening them raises."""
+    make_folders(settings.var, settings.secrets, settings.store)
     access = Access(settings)
     log, records = SqliteLog(settings.events_file), SqliteRecords(settings.records_file)
     pulse, store = SqlitePulse(settings.var / "pulse.db"), FolderStore(settings.store)

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
+from understudy.adapters.bundle import unpack
 from understudy.adapters.runtime import Runtime, open_bundle
 from understudy.errors import BundleRefused, Conflict, NotFound, NothingServes, UnderstudyError
 from understudy.ports import ArtifactStore
 from understudy.rows import RowDecoder
+from understudy.signature import Signature
 from understudy.state import Registry, Version
 
 log = logging.getLogger(__name__)
@@ -65,19 +67,20 @@ class ServingTable:
     def versions(self) -> Mapping[str, str]:
         return {model: served.version for model, served in self._live.items()}
 
+    def signature(self, version: Version) -> Signature:
+        """What a version takes and gives, from its bundle; no model is loaded. Raises Conflict as `prepare` does."""
+        with loadable(version):
+            return unpack(self._store.get(version.digest), digest=version.digest).signature
+
     def prepare(self, version: Version) -> Served:
         """Load a version beside whatever serves, and let it answer its golden rows.
 
         Raises Conflict where its stored bytes are gone, changed or no longer load; StorageUnavailable as it is.
         """
-        try:
+        with loadable(version):
             data = self._store.get(version.digest)
             runtime = open_bundle(data, digest=version.digest, trees=version.registered_by == "scheduler")
             runtime.check_golden()
-        except (BundleRefused, NotFound) as error:
-            raise Conflict(
-                f"Version {version.id} of {version.model} cannot be loaded: {error.problem}", remedy=error.remedy
-            ) from error
         return Served(version.model, version.id, runtime)
 
     def swap(self, served: Served, position: int) -> None:
@@ -135,3 +138,14 @@ class ServingTable:
             return True
         leaving.append(served)
         return False
+
+
+@contextmanager
+def loadable(version: Version) -> Iterator[None]:
+    """Raise Conflict where the bytes of `version` are gone, changed or no longer load."""
+    try:
+        yield
+    except (BundleRefused, NotFound) as error:
+        raise Conflict(
+            f"Version {version.id} of {version.model} cannot be loaded: {error.problem}", remedy=error.remedy
+        ) from error

@@ -4,7 +4,6 @@ The API judges with it; `understudy verify verdict` puts the same case together 
 must come to the same one.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from understudy.events import VersionTried
 from understudy.evidence import Evidence
 from understudy.gates import Case, Champion
 from understudy.ports import ArtifactStore
+from understudy.profile import Profile
 from understudy.state import Registry
 
 
@@ -37,12 +37,12 @@ def load_case(
 
     Raises BadInput where the stored evidence is none, NotFound where a blob is missing.
     """
-    definition = state.model(model).definition or {}
+    definition = defined(state, model)
     found, judged = state.version(model, version), Evidence.parse(store.get(evidence))
     champion = state.champion(model)
     reference = state.model(model).profile
     return Case(
-        policy=definition.get("promotion", {}),
+        policy=definition["promotion"],
         ranges=definition.get("ranges", {}),
         digest=found.digest,
         size=found.size,
@@ -65,10 +65,19 @@ def load_case(
     )
 
 
-def load_profile(store: ArtifactStore, digest: str) -> dict[str, Any] | None:
+def defined(state: Registry, model: str) -> Mapping[str, Any]:
+    """The definition in force. Raises NotFound where the model has none."""
+    definition = state.model(model).definition
+    if definition is None:
+        raise NotFound(
+            f"Model {model} has no definition.", remedy="Define it: the scheduler does, for each model file."
+        )
+    return definition
+
+
+def load_profile(store: ArtifactStore, digest: str) -> Profile | None:
     """A stored profile; None where it is missing or none, which fails the gate that needs it."""
     try:
-        profile = json.loads(store.get(digest))
-    except (NotFound, BadInput, ValueError):
+        return Profile.parse(store.get(digest))
+    except (NotFound, BadInput):
         return None
-    return profile if isinstance(profile, dict) else None

@@ -1,0 +1,209 @@
+"""Who may do what: every route, every method, every role, against a table written out by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from api.access import ROUTES
+from api.tests import given
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+NOBODY, WRONG, CLIENT, SCHEDULER, OPERATOR = WHO = ("nobody", "wrong", "client", "scheduler", "operator")
+ALL, KNOWN = set(WHO) - {WRONG}, {CLIENT, SCHEDULER, OPERATOR}
+
+#: Method and path -> who gets past the door. Whatever is not here answers 404 or 405 to everybody.
+GOLDEN: dict[tuple[str, str], set[str]] = {
+    ("GET", "/health"): ALL,
+    ("GET", "/ready"): ALL,
+    ("GET", "/docs"): ALL,
+    ("GET", "/docs/{name}"): ALL,
+    ("GET", "/openapi.json"): ALL,
+    ("POST", "/predict"): ALL,
+    ("POST", "/models/{model}/predict"): ALL,
+    ("GET", "/current_model"): ALL,
+    ("GET", "/models"): ALL,
+    ("GET", "/models/{model}"): ALL,
+    ("GET", "/models/{model}/versions"): ALL,
+    ("GET", "/models/{model}/versions/{version}"): ALL,
+    ("GET", "/runs"): ALL,
+    ("GET", "/runs/{run}"): ALL,
+    ("GET", "/events"): ALL,
+    ("GET", "/model/promote"): ALL,
+    ("GET", "/model/demote"): ALL,
+    ("GET", "/models/{model}/versions/{version}/artifact"): KNOWN,
+    ("PUT", "/models/{model}"): {SCHEDULER, OPERATOR},
+    ("POST", "/models/{model}/versions"): {SCHEDULER, OPERATOR},
+    ("POST", "/models/{model}/versions/{version}/evidence"): {SCHEDULER, OPERATOR},
+    ("POST", "/model/promote"): {SCHEDULER, OPERATOR},
+    ("POST", "/model/demote"): {OPERATOR},
+    ("POST", "/job/train"): {OPERATOR},
+    ("POST", "/runs"): {SCHEDULER, OPERATOR},
+    ("POST", "/runs/claim"): {SCHEDULER, OPERATOR},
+    ("POST", "/runs/{run}/heartbeat"): {SCHEDULER, OPERATOR},
+    ("POST", "/runs/{run}/finish"): {SCHEDULER, OPERATOR},
+}
+
+
+def routes(api: given.Api) -> list[Any]:
+    """Every route, out of the routers that it was written in."""
+    parts = api.client.app.routes  # type: ignore[attr-defined]  # a FastAPI behind an ASGI type
+    return [route for part in parts for route in getattr(part, "original_router", APIRouter(routes=[part])).routes]
+
+
+def as_whom(api: given.Api, who: str) -> dict[str, str]:
+    if who == NOBODY:
+        return {}
+    return {"Authorization": "Bearer " + "x" * 43} if who == WRONG else api.token(who)
+
+
+@pytest.mark.fault(85)
+def test_every_route_and_method_opens_for_exactly_the_roles_of_the_golden_matrix(api: given.Api) -> None:
+    api.serve(given.bundle())
+    wrong = []
+    for path in sorted({route.path for route in routes(api)}):
+        for method in METHODS:
+            expected = GOLDEN.get((method, path), ALL if (method, path) in SHADOWED else set())
+            for who in WHO:
+                answer = knock(api, method, path, who)
+                fits = (answer not in (401, 403, 405)) == (who in expected) or (method, path) in BY_GET
+                if not fits:
+                    wrong.append((method, path, who, answer))
+
+    assert wrong == []
+
+
+SHADOWED = {("GET", "/runs/claim")}
+"""Read as a run of that name."""
+
+BY_GET = {("GET", "/model/promote"), ("GET", "/model/demote")}
+"""They answer 405 to everybody, with the request to send instead."""
+
+
+def knock(api: given.Api, method: str, path: str, who: str) -> int:
+    url = path.format(model="rain", version="1", run="rain-1", name="swagger-ui.css")
+    return int(api.client.request(method, url, headers=as_whom(api, who)).status_code)
+
+
+def test_no_route_is_missing_from_the_matrix_or_from_the_table_of_rights(api: given.Api) -> None:
+    found = routes(api)
+
+    assert all(isinstance(route, APIRoute) for route in found)  # a mount or a bare route would escape `authorise`
+    assert {(method, route.path) for route in found for method in route.methods} == set(GOLDEN)
+    assert {route.name for route in found} == set(ROUTES)
+
+
+def test_a_route_that_is_not_in_the_table_is_closed_to_everybody(api: given.Api) -> None:
+    @api.client.app.get("/forgotten", name="forgotten")  # type: ignore[attr-defined, untyped-decorator]
+    def forgotten() -> dict[str, str]:
+        return {}
+
+    assert api.client.get("/forgotten").status_code == 403
+    assert api.client.get("/forgotten", headers=api.token("operator")).status_code == 403
+
+
+@pytest.mark.parametrize("open_", [(), ("predict",), ("read",)])
+def test_only_what_is_named_open_needs_no_token(tmp_path: Path, open_: tuple[str, ...]) -> None:
+    with given.api(tmp_path, open=open_) as api:
+        read, predict = api.client.get("/models"), api.client.post("/predict", json={})
+        health = api.client.get("/health")
+
+    assert (read.status_code != 401) == ("read" in open_)
+    assert (predict.status_code != 401) == ("predict" in open_)
+    assert health.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "testserver.evil.example", "testserver:80@evil", "", "testserver#x", "x/testserver"]
+)
+def test_a_host_that_is_not_listed_gets_nothing(api: given.Api, host: str) -> None:
+    answer = api.client.get("/models", headers={"Host": host})
+
+    assert answer.status_code == 403
+    assert "Host" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://testserver.evil.example"])
+def test_a_page_of_another_origin_can_change_nothing_whatever_token_it_holds(
+    api: given.Api, method: str, origin: str
+) -> None:
+    answer = api.client.request(method, "/model/demote", headers={**api.token("operator"), "Origin": origin})
+
+    assert answer.status_code == 403
+
+
+def test_a_replaced_token_file_counts_from_the_next_request_on(api: given.Api) -> None:
+    old = api.token("operator")
+    file = api.home / "var" / "operator.token"
+    fresh = file.with_name("fresh")
+    fresh.write_text("n" * 43)
+    fresh.chmod(0o600)
+
+    fresh.rename(file)
+
+    body: dict[str, Any] = {"model_name": "rain", "reason": "x"}
+    assert api.client.post("/model/demote", json=body, headers=old).status_code == 401
+    assert api.client.post("/model/demote", json=body, headers=api.token("operator")).status_code == 404
+
+
+NAMES = [
+    *("..", "../../etc/passwd", "%2e%2e%2fetc%2fpasswd", "%252e%252e", "..\\..\\x", "\u2024\u2024", "/etc/passwd"),
+    *(
+        "a\x00b",
+        "rain'--",
+        '"; drop table events; --',
+        "<script>alert(1)</script>",
+        "$(touch x)",
+        "`touch x`",
+        "{model}",
+    ),
+    *("rain\nlevel=info forged", "x" * 4096, "RAIN", " rain", "rain ", "r\u00e9in", "\u202erain", "rain/../rain"),
+    *("-rain", ".rain"),
+]
+
+
+@pytest.mark.fault(86)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hostile_name_is_no_name_and_leaves_nothing_behind(api: given.Api, name: str) -> None:
+    api.serve(given.bundle())
+    before = sorted(path for path in api.home.rglob("*") if path.is_file())
+    url = quote(name, safe="").replace(".", "%2E")
+    operator = api.token("operator")
+    answers = [
+        api.client.get(f"/models/{url}"),
+        api.client.get(f"/models/rain/versions/{url}"),
+        api.client.get(f"/runs/{url}"),
+        api.client.post(f"/models/{url}/predict", json={"x": 0.1, "y": 0.2}),
+        api.client.put(f"/models/{url}", json=given.definition(name), headers=operator),
+        api.client.post("/model/promote", json={"model_name": name, "model_version_id": "1"}, headers=operator),
+        api.client.post("/job/train", json={"model_name": name}, headers=operator),
+        api.client.post(f"/models/{url}/versions", content=given.bundle(), headers=operator),
+    ]
+
+    assert {answer.status_code for answer in answers} <= {403, 404, 405, 422, 503}
+    assert all("root:" not in answer.text and "<script" not in answer.text for answer in answers)
+    assert [path for path in sorted(api.home.rglob("*")) if path.is_file() and path not in before] == []
+
+
+def test_no_answer_and_no_event_holds_a_secret(api: given.Api) -> None:
+    api.serve(given.bundle())
+    secrets = [api.token(role)["Authorization"].removeprefix("Bearer ") for role in ("operator", "scheduler", "client")]
+    pages = [
+        "/events?limit=1000",
+        "/models",
+        "/models/rain",
+        "/models/rain/versions/1",
+        "/runs",
+        "/openapi.json",
+        "/ready",
+    ]
+
+    said = "".join(api.client.get(page, headers=api.token("operator")).text for page in pages)
+
+    assert json.dumps(said)
+    assert not any(secret in said for secret in secrets)
