@@ -70,18 +70,15 @@ def main() -> None:
     except BundleRefused as refusal:
         out.write(f"its ONNX form is not one that is served ({refusal.problem})\n".encode())
     except Exception as error:  # noqa: BLE001 - converters raise anything, and none of it is worth a failed training
-        out.write(f"{_reason(error)}\n".encode())
+        out.write(f"{_reason(error, model)}\n".encode())
     out.flush()
 
 
-def _reason(error: Exception) -> str:
-    """Half a sentence without anything that changes from process to process."""
-    named = re.search(r"<class '[\w.]*?(\w+)'>", str(error))
-    return (
-        f"{named.group(1)} does not convert to ONNX"
-        if named
-        else f"it does not convert to ONNX ({type(error).__name__})"
-    )
+def _reason(error: Exception, model: Any) -> str:
+    """Half a sentence without anything that changes from process to process: the part that the error speaks of."""
+    names = {type(part).__name__ for part in parts_of(model)}
+    named = next((word for word in re.findall(r"\w+", str(error)) if word in names), None)
+    return f"{named} does not convert to ONNX" if named else f"it does not convert to ONNX ({type(error).__name__})"
 
 
 def _convert(model: Any, kinds: list[ColumnKind]) -> bytes:

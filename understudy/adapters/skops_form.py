@@ -83,7 +83,7 @@ ALLOWED = frozenset(
 
 
 def dump(model: Any) -> bytes:
-    """Write a fitted estimator; equal estimators give equal bytes, in any process. Clears what it remembers of this one.
+    """Write a fitted estimator, without what it remembers of this process: equal ones give equal bytes in any other.
 
     Raises BundleRefused where a part of it is of a type that could not be loaded again.
     """

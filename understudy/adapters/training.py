@@ -121,7 +121,7 @@ def make_bundle(
     """
     signature = _learn_signature(model, task=task, target=target, features=features, labels=labels)
     original = SklearnModel(model, signature)
-    outcome = original.answer_frame(holdout)
+    outcome = _outcome(original, holdout)
     known = frames.rows_of(features)
     asked = _ask(original, [row for row in frames.rows_of(holdout) if _fits(signature, row)])
     probed = _ask(original, probes.probe_rows(signature.columns, known))
@@ -146,6 +146,18 @@ def make_bundle(
     }
     forms = {bundle.SKOPS: form} | ({} if twin.form is None else {bundle.ONNX: twin.form})
     return bundle.pack(manifest, _golden(asked, probed, scale), forms)
+
+
+def _outcome(original: SklearnModel, holdout: pd.DataFrame) -> Answer:
+    try:
+        return original.answer_frame(holdout)
+    except ModelFailed:
+        raise
+    except Exception as error:
+        raise ModelFailed(
+            f"The fitted model raises {type(error).__name__} on rows of the holdout.",
+            remedy='Make it answer what it has not seen, for example with OneHotEncoder(handle_unknown="ignore").',
+        ) from error
 
 
 def _learn_signature(model: Any, *, task: Task, target: str, features: pd.DataFrame, labels: Target) -> Signature:

@@ -155,7 +155,7 @@ def _calls(ask: Callable[[int], float]) -> int:
 
 
 def _peak_mb() -> float:
-    """Most memory that was resident so far, in MiB. On Linux `getrusage` may speak of the parent, so `/proc` goes first."""
+    """Most memory that was resident so far, in MiB; Linux tells it right in `/proc`, and that of the parent else."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
