@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -15,28 +15,6 @@ Mode = Literal["auto", "propose"]
 Loss = Literal["brier", "log_loss", "absolute", "squared"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
-
-_CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
-_REGRESSION: frozenset[Task] = frozenset({"regression"})
-
-#: What can be reported and be a floor: metric -> tasks that it fits. `quality.py` computes them.
-METRICS: Mapping[str, frozenset[Task]] = {
-    "log_loss": _CLASSIFICATION,
-    "brier": _CLASSIFICATION,
-    "accuracy": _CLASSIFICATION,
-    "auc": frozenset({"binary"}),
-    "mae": _REGRESSION,
-    "rmse": _REGRESSION,
-    "r2": _REGRESSION,
-}
-
-#: Loss of one row, for the comparison: loss -> tasks that it fits.
-LOSSES: Mapping[Loss, frozenset[Task]] = {
-    "brier": _CLASSIFICATION,
-    "log_loss": _CLASSIFICATION,
-    "absolute": _REGRESSION,
-    "squared": _REGRESSION,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +45,12 @@ class Promotion:
             "Leave it out for 0.8, or write a number such as 0.95.",
         )
         _require(
-            self.loss is None or self.loss in LOSSES, f"`{self.loss}` is no loss.", f"Choose one of {_listed(LOSSES)}."
+            self.loss is None or self.loss in get_args(Loss),
+            f"`{self.loss}` is no loss.",
+            f"Choose one of {_listed(get_args(Loss))}.",
         )
         for metric, value in self.floors.items():
-            _require(metric in METRICS, f"There is no metric `{metric}`.", f"Choose floors among {_listed(METRICS)}.")
+            _require_metric(metric)
             _require(_is_number(value), f"The floor of `{metric}` is no number.", 'Write floors={"accuracy": 0.7}.')
         for name in ("max_latency_ms", "max_size_mb"):
             limit = getattr(self, name)
@@ -240,16 +220,29 @@ class Model:
         )
 
     def _check_measures(self) -> None:
-        tasks = frozenset({self.task}) if self.task else _CLASSIFICATION
+        tasks: tuple[Task, ...] = (self.task,) if self.task else ("binary", "multiclass")
         what = self.task or "classification"
-        _require(self.metric in METRICS, f"There is no metric `{self.metric}`.", f"Choose one of {_listed(METRICS)}.")
         for metric in (self.metric, *self.promotion.floors):
-            fitting = [name for name, allowed in METRICS.items() if tasks & allowed]
+            _require_metric(metric)
+            fitting = [name for task in tasks for name in _metrics_for(task)]
             _require(metric in fitting, f"`{metric}` does not fit a {what}.", f"Choose one of {_listed(fitting)}.")
-        if self.promotion.loss:
-            losses = [name for name, allowed in LOSSES.items() if tasks & allowed]
-            problem = f"The loss `{self.promotion.loss}` does not fit a {what}."
-            _require(self.promotion.loss in losses, problem, f"Choose one of {_listed(losses)}.")
+        losses = ("absolute", "squared") if self.task == "regression" else ("brier", "log_loss")
+        _require(
+            self.promotion.loss in (None, *losses),
+            f"The loss `{self.promotion.loss}` does not fit a {what}.",
+            f"Choose one of {_listed(losses)}.",
+        )
+
+
+def _metrics_for(task: Task) -> tuple[str, ...]:
+    from understudy.metrics import metrics_for  # here, so that `import understudy` does not wait for numpy
+
+    return metrics_for(task)
+
+
+def _require_metric(name: str) -> None:
+    known = dict.fromkeys(metric for task in get_args(Task) for metric in _metrics_for(task))
+    _require(name in known, f"There is no metric `{name}`.", f"Choose one of {_listed(known)}.")
 
 
 def _require(holds: bool, problem: str, remedy: str) -> None:
@@ -257,8 +250,8 @@ def _require(holds: bool, problem: str, remedy: str) -> None:
         raise BadDefinition(problem, remedy=remedy)
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(names))
 
 
 def _is_number(value: object) -> bool:

@@ -13,7 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from understudy import Model, Promotion, Schedule
+from understudy.compare import LOSSES
 from understudy.errors import BadDefinition
+from understudy.metrics import METRICS, metrics_for
+from understudy.signature import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,6 +163,26 @@ def test_a_definition_that_cannot_be_trained_from_says_what_is_wrong(given: dict
 def test_a_policy_that_means_nothing_is_refused(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(BadDefinition, match=problem):
         Promotion(**given)
+
+
+@pytest.mark.parametrize(("task", "estimator"), [("binary", DummyClassifier()), ("regression", DummyRegressor())])
+def test_every_metric_and_loss_of_a_task_can_be_chosen_and_no_other(task: Task, estimator: Any) -> None:
+    for metric in METRICS:
+        fits = metric in metrics_for(task)
+        assert _can_be_made(estimator=estimator, metric=metric, task=task) == fits
+        assert _can_be_made(estimator=estimator, promotion=Promotion(floors={metric: 0.5}), task=task) == fits
+    for losses in LOSSES.values():
+        for loss in losses:
+            fits = loss in LOSSES[task]
+            assert _can_be_made(estimator=estimator, promotion=Promotion(loss=loss), task=task) == fits
+
+
+def _can_be_made(**given: Any) -> bool:
+    try:
+        model(**given)
+    except BadDefinition:
+        return False
+    return True
 
 
 def test_naming_a_model_does_not_import_what_trains_it() -> None:
