@@ -287,8 +287,23 @@ def timestamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Read an RFC 3339 time; raises ValueError where it has no zone."""
+    """Read an RFC 3339 time; raises ValueError where it has no zone, or is out of range in UTC."""
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
         raise ValueError("a time needs a zone, for example 2026-01-31T12:00:00Z")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time needs a year from 1 to 9999 in UTC too") from None
+
+
+def due_time(slot: str) -> datetime | None:
+    """The nominal due time that a slot is; None for `first` and for what was named by hand.
+
+    Only what `timestamp` writes is one: due times are compared as text.
+    """
+    try:
+        due = moment(slot)
+    except ValueError:
+        return None
+    return due if timestamp(due) == slot else None

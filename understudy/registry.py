@@ -25,6 +25,7 @@ from understudy.events import (
     VersionPromoted,
     VersionRegistered,
     VersionTried,
+    due_time,
 )
 from understudy.state import (
     Attention,
@@ -98,7 +99,10 @@ class Draft:
         )
 
     def apply(self, entry: Recorded) -> None:
-        APPLY[type(entry.event)](self, entry, entry.event)
+        try:
+            APPLY[type(entry.event)](self, entry, entry.event)
+        except KeyError as unknown:
+            raise impossible(entry, f"nothing before it is called {unknown}") from None
 
     def model(self, name: str) -> Model:
         return self.models.get(name) or Model(name=name)
@@ -122,6 +126,7 @@ def _defined(draft: Draft, entry: Recorded, event: ModelDefined) -> None:
 
 
 def _registered(draft: Draft, entry: Recorded, event: VersionRegistered) -> None:
+    known = draft.versions.get((event.model, event.version))
     draft.versions[event.model, event.version] = Version(
         model=event.model,
         id=event.version,
@@ -131,7 +136,7 @@ def _registered(draft: Draft, entry: Recorded, event: VersionRegistered) -> None
         run=event.run,
         registered_by=event.by,
         registered_at=entry.time,
-        stage=_next(None, VersionRegistered, entry),
+        stage=_next(known.stage if known else None, VersionRegistered, entry),
     )
     draft.digests[event.model, event.digest] = event.version
     draft.change(event.model, version_count=draft.model(event.model).version_count + 1)
@@ -215,6 +220,8 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
         ground=event.ground,
     )
     line = model.line[:-1] if event.how == "demotion" else (*model.line, event.version)
+    if line[-1:] != (event.version,):
+        raise impossible(entry, f"a demotion to version {event.version}, which was not the champion before")
     draft.change(event.model, line=line, promotions=(*model.promotions, promotion), pending=None)
 
 
@@ -312,16 +319,19 @@ def _next(stage: Stage | None, event: type, entry: Recorded, passed: bool | None
     try:
         return TRANSITIONS[stage, event, passed]
     except KeyError:
-        raise LogTampered(
-            f"Event {entry.position} of the log is impossible: {entry.event.kind} for a version that is {stage}.",
-            remedy="Run `understudy verify log`; use the release that wrote it.",
-        ) from None
+        raise impossible(entry, f"{entry.event.kind} for a version that is {stage}") from None
+
+
+def impossible(entry: Recorded, why: str) -> LogTampered:
+    return LogTampered(
+        f"Event {entry.position} of the log is impossible: {why}.",
+        remedy="Run `understudy verify log`; use the release that wrote it.",
+    )
 
 
 def _later(known: str | None, slot: str) -> str | None:
     """The newer of two slots; `first/2` and what was named by hand are no times."""
-    is_time = slot[:1].isdigit() and slot.endswith("Z") and "T" in slot
-    if not is_time:
+    if due_time(slot) is None:
         return known
     return slot if known is None else max(known, slot)
 
