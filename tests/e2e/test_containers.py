@@ -76,7 +76,7 @@ class Stack:
     def predict(self) -> requests.Response:
         """Send the example that the documentation shows for the model that serves."""
         body = self.get("/openapi.json")["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-        return requests.post(self.url + "/predict", json=example_of(body), timeout=10)
+        return requests.post(self.url + "/predict", json=body["schema"]["example"], timeout=10)
 
     def wait(self, what: str, is_so: Callable[[], object], *, within_s: float) -> float:
         """Wait until something is so and return the seconds; fail with the services' last words."""
@@ -93,10 +93,6 @@ class Stack:
 
 def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def example_of(body: Mapping[str, Any]) -> Any:
-    return body["example"] if "example" in body else body["schema"]["examples"][0]
 
 
 def compose_command() -> list[str]:
