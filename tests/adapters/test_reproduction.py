@@ -1,0 +1,84 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adapters.stream import at, model, rows
+from understudy.adapters import definitions, recipe, snapshot
+from understudy.adapters.bundle import first_difference
+from understudy.adapters.folder_store import FolderStore
+from understudy.adapters.reproduction import reproduce
+from understudy.errors import BadInput, NotFound
+from understudy.events import timestamp
+
+DEFINITION = """
+from sklearn.linear_model import LogisticRegression
+from understudy import Model
+from understudy.adapters.sources import Csv
+
+model = Model(
+    "stream", source=Csv("rows.csv"), target="label", time="at", drop=["city"], estimator=LogisticRegression()
+)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: FolderStore) -> dict[str, Any]:
+    """A run that trained the stream, as the API shows it."""
+    (tmp_path / "stream.py").write_text(DEFINITION)
+    source = store.put(definitions.load(tmp_path / "stream.py").source_bytes())
+    data = store.put(snapshot.write(rows(500)))
+    result = {"source": source, "data": data, "cut": timestamp(at(299)), "params": {"C": 0.5}}
+    return {"id": "stream-1", "model": "stream", "result": result}
+
+
+def original(run: dict[str, Any], store: FolderStore, **changes: Any) -> bytes:
+    """What the run itself has trained, in this process."""
+    inputs = recipe.Inputs(**{**run["result"], **changes})
+    of = model(rows(1))
+    return recipe.make(of, recipe.divide(of, snapshot.read(store.get(inputs.data), of), inputs.cut), inputs)
+
+
+def test_a_run_is_trained_again_in_another_process_with_the_same_bytes(
+    run: dict[str, Any], store: FolderStore, tmp_path: Path
+) -> None:
+    assert reproduce(run, tmp_path / "store") == original(run, store)
+
+
+def test_a_run_that_was_trained_otherwise_differs_and_it_can_be_said_where(
+    run: dict[str, Any], store: FolderStore, tmp_path: Path
+) -> None:
+    claimed = original(run, store, params={"C": 0.6})
+
+    again = reproduce(run, tmp_path / "store")
+
+    assert first_difference(claimed, again) == "manifest.json: fingerprint"
+
+
+def test_a_run_that_trained_nothing_cannot_be_trained_again(run: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="stream-1 has trained nothing"):
+        reproduce({**run, "result": {"rows": 3}}, tmp_path / "store")
+
+
+def test_an_input_that_the_store_has_lost_is_named(run: dict[str, Any], tmp_path: Path) -> None:
+    run["result"]["data"] = "e" * 64
+
+    with pytest.raises(NotFound, match="no blob 'eeee"):
+        reproduce(run, tmp_path / "store")
+
+
+def test_what_goes_wrong_in_the_other_process_is_said_here(run: dict[str, Any], tmp_path: Path) -> None:
+    run["result"]["params"] = {"depth": 3}
+
+    with pytest.raises(BadInput, match="no parameter 'depth'"):
+        reproduce(run, tmp_path / "store")
+
+
+def test_a_training_that_takes_too_long_is_ended(run: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"longer than 0\.01 s"):
+        reproduce(run, tmp_path / "store", timeout_s=0.01)
