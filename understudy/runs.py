@@ -26,6 +26,7 @@ from understudy.events import (
     RunRequested,
     SlotSkipped,
     SlotsMissed,
+    due_time,
     moment,
     timestamp,
 )
@@ -66,12 +67,12 @@ def request(state: Registry, wish: Wish, now: datetime) -> tuple[Event, ...]:
     if due is not None and model.last_slot is not None and wish.slot <= model.last_slot:
         return ()  # it was missed: a later run has stood for it since
     if due is not None and model.open_runs:
-        return (
-            SlotSkipped(model=wish.model, job=wish.job, slot=wish.slot, reason=f"{model.open_runs[0]} was at work"),
-        )
+        reason = f"{model.open_runs[0]} was at work"
+        skipped = SlotSkipped(model=wish.model, job=wish.job, slot=wish.slot, reason=reason)
+        return (*missed(model, wish, due, reason), skipped)
     if wish.slot.startswith("first") and (model.open_runs or model.champion):
         return ()
-    return (*missed(model, wish, due), requested(model, wish, now))
+    return (*missed(model, wish, due, f"the run of {wish.slot} stands for all"), requested(model, wish, now))
 
 
 def requested(model: Model, wish: Wish, now: datetime) -> RunRequested:
@@ -89,7 +90,7 @@ def requested(model: Model, wish: Wish, now: datetime) -> RunRequested:
     )
 
 
-def missed(model: Model, wish: Wish, due: datetime | None) -> tuple[SlotsMissed, ...]:
+def missed(model: Model, wish: Wish, due: datetime | None, instead: str) -> tuple[SlotsMissed, ...]:
     """The slots between the last one in the log and this one: nobody asked for them in time."""
     if due is None or model.last_slot is None or model.definition is None:
         return ()
@@ -104,17 +105,9 @@ def missed(model: Model, wish: Wish, due: datetime | None) -> tuple[SlotsMissed,
             first=timestamp(before.first),
             last=timestamp(before.last),
             count=before.count,
-            reason=f"no scheduler asked for them in time; the run of {wish.slot} stands for all",
+            reason=f"no scheduler asked for them in time; {instead}",
         ),
     )
-
-
-def due_time(slot: str) -> datetime | None:
-    """The nominal due time that a slot is; None for `first` and for what was named by hand."""
-    try:
-        return moment(slot) if slot[:1].isdigit() else None
-    except ValueError:
-        return None
 
 
 def claim(state: Registry, claimant: str, *, at_once: int) -> tuple[RunClaimed, ...]:
