@@ -21,6 +21,8 @@ from understudy.state import Model, Pending, Promotion, Registry, Version
 VOID_AFTER = timedelta(seconds=60)
 """A start without outcome: its promoter is dead."""
 
+VOID = f"no outcome in {VOID_AFTER.total_seconds():.0f} s"
+
 FRESH_FOR = timedelta(minutes=10)
 """How long a verdict is a ground for a promotion without a person."""
 
@@ -81,7 +83,7 @@ def freed(model: Model, now: datetime) -> tuple[Event, ...]:
         raise Conflict(
             f"Version {pending.version} of {model.name} is being promoted.", remedy="Wait for it, then decide again."
         )
-    return (PromotionAborted(model=model.name, key=pending.key, version=pending.version, why="no outcome in 60 s"),)
+    return (PromotionAborted(model=model.name, key=pending.key, version=pending.version, why=VOID),)
 
 
 def ground(model: Model, version: Version, wish: Wish, now: datetime, environment: str) -> int | None:
@@ -90,6 +92,7 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
     Raises:
         NoGround: its trial did not pass here, or nothing recorded says that it is better than today's champion.
         Forbidden: the definition leaves the last step to a person, and the scheduler is none.
+        Conflict: a demotion to any other version than the champion before this one.
     """
     name = f"Version {version.id} of {model.name}"
     trial = version.trials.get(environment)
@@ -97,6 +100,11 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
         why = f"failed its trial: {trial.reason}" if trial else "has not been tried with the libraries that serve now"
         raise NoGround(f"{name} {why}.", remedy="Train it again; a failed trial cannot be overridden.")
     if wish.how == "demotion":
+        if version.id != predecessor(model):
+            raise Conflict(
+                f"{name} is not the champion before this one: version {predecessor(model)} is.",
+                remedy="Look at GET /current_model and decide again.",
+            )
         return None
     if wish.how == "override":
         check_override(wish)
@@ -140,14 +148,21 @@ def check_automatic(model: Model, version: Version, judged: datetime, now: datet
 
 
 def commit(state: Registry, model: str, key: str, now: datetime, environment: str) -> tuple[Event, ...]:
-    """Make the pending promotion true, if the champion is still the one that it replaces."""
+    """Make the pending promotion true, if it still replaces the champion, on a ground that still holds."""
     current = state.model(model)
     pending = current.pending
     if pending is None or pending.key != key:
         return ()
+    if now - pending.time >= VOID_AFTER:
+        return abort(state, model, key, VOID)
     if pending.replaces != current.champion:
         return abort(state, model, key, f"version {current.champion} became champion meanwhile")
-    version = state.version(model, pending.version)
+    try:
+        stands_on = ground(
+            current, state.version(model, pending.version), as_wish(model, pending), pending.time, environment
+        )
+    except (NoGround, Forbidden, Conflict) as gone:
+        return abort(state, model, key, gone.problem)
     return (
         VersionPromoted(
             model=model,
@@ -155,7 +170,7 @@ def commit(state: Registry, model: str, key: str, now: datetime, environment: st
             version=pending.version,
             replaces=pending.replaces,
             how=pending.how,
-            ground=ground(current, version, as_wish(model, pending), pending.time, environment),
+            ground=stands_on,
             by=pending.by,
             reason=pending.reason,
         ),
