@@ -1,4 +1,4 @@
-"""The claim protocol: a slot is served, missed or skipped once; a model does one run at a time; old tokens are no use."""
+"""The claim protocol: a slot is served, missed or skipped once; a model does one run at a time; old tokens are void."""
 
 from collections import Counter
 from datetime import datetime, timedelta
