@@ -1,0 +1,131 @@
+"""`understudy why`: on which recorded ground a version serves, or served; and why the others do not."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from understudy.adapters.api_client import ApiClient
+from understudy.adapters.commands.connection import current_settings, get_if_found, reading
+from understudy.adapters.commands.terminal import AsJson, Exit, answer, cell, say, say_table, utc_now, when
+from understudy.events import moment
+
+REFUSED_SHOWN = 3
+NEWEST = 100
+"""Versions that are looked through for refused ones."""
+
+HOW = {"promotion": "promoted", "override": "promoted by override", "demotion": "brought back by a demotion"}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(why)
+
+
+def why(
+    model: str,
+    at: Annotated[str | None, typer.Option(help="A past moment, such as 2026-01-31T12:00:00Z.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say on which ground a version serves, or served.
+
+    Since when, by whose hand, with every number of the verdict that it stands on; and which candidates were refused,
+    and why. Exits with 1 where nothing serves.
+    """
+    with reading(current_settings()) as client:
+        client.get(f"/models/{model}")
+        champion = get_if_found(client, "/current_model", model=model, at=at)
+        found = {
+            "model": model,
+            "at": at,
+            "champion": champion,
+            "ground": None if champion is None else ground(client, champion),
+            "refused": refused(client, model, None if at is None else moment(at)),
+        }
+    answer(as_json, found, lambda value: show(value, utc_now()))
+    if champion is None:
+        raise typer.Exit(Exit.NO)
+
+
+def ground(client: ApiClient, champion: dict[str, Any]) -> dict[str, Any] | None:
+    """The verdict that a promotion stands on, as the log holds it; None for an override or a demotion."""
+    position = champion["ground"]
+    if position is None:
+        return None
+    (item,) = client.get("/events", after=position - 1, limit=1)["items"]
+    return {"position": position, "time": item["time"], **item["data"]}
+
+
+def refused(client: ApiClient, model: str, until: datetime | None) -> list[dict[str, Any]]:
+    """The newest versions that were refused, each with the reasons."""
+    found = []
+    for version in client.get(f"/models/{model}/versions", limit=NEWEST)["items"]:
+        if until is not None and moment(version["registered_at"]) > until:
+            continue
+        if was_refused(version):
+            found.append({**version, "reasons": reasons(client, version)})
+        if len(found) == REFUSED_SHOWN:
+            break
+    return found
+
+
+def was_refused(version: dict[str, Any]) -> bool:
+    if version["verdict"] is None:
+        return version["trial"] is not None and not version["trial"]["passed"]
+    return not version["verdict"]["passed"]
+
+
+def reasons(client: ApiClient, version: dict[str, Any]) -> list[str]:
+    if version["verdict"] is None:
+        return [version["trial"]["reason"]]
+    (item,) = client.get("/events", after=version["verdict"]["position"] - 1, limit=1)["items"]
+    return [gate["reason"] for gate in item["data"]["verdict"]["gates"] if not gate["passed"]]
+
+
+def show(found: dict[str, Any], now: datetime) -> None:
+    champion, past = found["champion"], found["at"] is not None
+    if champion is None:
+        say(f"No version of {found['model']} " + (f"served at {found['at']}." if past else "serves yet."))
+    else:
+        show_champion(champion, now, verb="served" if past else "serves")
+        show_ground(champion, found["ground"])
+    for version in found["refused"]:
+        say(f"Refused: version {version['version']}, {when(version['registered_at'], now)}. {sentence(version)}")
+    if not found["refused"]:
+        say("No version was refused.")
+
+
+def show_champion(champion: dict[str, Any], now: datetime, *, verb: str) -> None:
+    before = f", in place of version {champion['replaces']}" if champion["replaces"] else ""
+    say(
+        f"Version {champion['version']} of {champion['model']} {verb} since {when(champion['promoted_at'], now)}, "
+        f"{HOW[champion['how']]} by the {champion['promoted_by']}{before}."
+    )
+
+
+def show_ground(champion: dict[str, Any], ground: dict[str, Any] | None) -> None:
+    if ground is None:
+        say(f"No verdict stands behind it, but a reason: {champion['reason']}")
+        return
+    verdict = ground["verdict"]
+    against = "the constant predictor" if ground["champion"] is None else f"version {ground['champion']}"
+    say(f"Its ground is the verdict at position {ground['position']} of the log, against {against}.")
+    show_comparison(verdict["comparison"])
+    say_table(
+        ("gate", "passed", "observed", "limit", "reason"),
+        [(gate["name"], gate["passed"], gate["observed"], gate["limit"], gate["reason"]) for gate in verdict["gates"]],
+    )
+
+
+def show_comparison(comparison: dict[str, Any]) -> None:
+    """The answer in words, then every number that it rests on."""
+    say(f"Comparison: {comparison['answer'].replace('_', ' ')}. {comparison['reason']} {comparison['stops']}")
+    loss, against, gain, p = (cell(comparison[name]) for name in ("candidate_loss", "champion_loss", "gain", "p"))
+    low, high = map(cell, comparison["interval"] or (None, None))
+    say(
+        f"  {comparison['n']} rows in {comparison['blocks']} blocks: loss {loss} against {against}, "
+        f"gain {gain} (80 % interval: {low} to {high}), p {p}"
+    )
+
+
+def sentence(version: dict[str, Any]) -> str:
+    return " ".join(version["reasons"])

@@ -1,0 +1,118 @@
+"""`understudy status`: what serves, what was tried last, what waits for whom."""
+
+from datetime import datetime
+from typing import Any
+
+import typer
+
+from understudy.adapters.api_client import ApiClient
+from understudy.adapters.commands.connection import address, current_settings, get_if_found, listed, reading
+from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say_table, utc_now, when
+from understudy.errors import Unavailable
+from understudy.events import timestamp
+from understudy.schedule import Schedule
+
+ATTENTION_SHOWN = 3
+NEWEST = 50
+"""Versions that are looked through for those that wait."""
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show what serves, and what was tried last.
+
+    For each model: its champion, the last run and its reason, when the next one is due, what needs attention. Exits
+    with 1 where the API is not ready.
+    """
+    settings, now = current_settings(), utc_now()
+    with reading(settings) as client:
+        api = {"url": address(settings), **readiness(client)}
+        models = [summary(client, model, now) for model in listed(client, "/models")]
+    answer(as_json, {"api": api, "models": models}, lambda value: show(value, now))
+    if not api["ready"]:
+        raise typer.Exit(Exit.NO)
+
+
+def readiness(client: ApiClient) -> dict[str, Any]:
+    """What `/ready` says; where it says no, it says so with a 503."""
+    client.get("/health")
+    try:
+        ready = client.get("/ready")
+    except Unavailable as error:
+        return {"ready": False, "reason": error.problem}
+    return {"ready": ready["ready"], "reason": ready["reason"], "position": ready["position"]}
+
+
+def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """One model, from the routes that know of it."""
+    name = model["name"]
+    champion = get_if_found(client, "/current_model", model=name) or {}
+    versions = client.get(f"/models/{name}/versions", limit=NEWEST)["items"]
+    runs = client.get("/runs", model=name, limit=1)["items"]
+    return {
+        "name": name,
+        "default": model["default"],
+        "champion": model["champion"],
+        "since": champion.get("promoted_at"),
+        "metric": champion.get("metric"),
+        "value": champion.get("metrics", {}).get(champion.get("metric")),
+        "waiting": [version["version"] for version in versions if waits(version, model["champion"])],
+        "last_run": runs[0] if runs else None,
+        "next_slot": timestamp(Schedule.from_json(model["definition"]["schedule"]).next_after(now)),
+        "attention": client.get(f"/models/{name}")["attention"][:ATTENTION_SHOWN],
+    }
+
+
+def waits(version: dict[str, Any], champion: str | None) -> bool:
+    """Whether a version passed against today's champion, so that it could be promoted as it is."""
+    return bool(version["stage"] == "passed" and version["verdict"]["champion"] == champion)
+
+
+def show(found: dict[str, Any], now: datetime) -> None:
+    api = found["api"]
+    say(f"The API at {api['url']} is {'ready.' if api['ready'] else 'not ready: ' + api['reason']}")
+    if not found["models"]:
+        say("No model is defined yet: the scheduler sends the definitions when it starts.")
+        return
+    say_table(
+        ("model", "serves", "since", "metric", "waiting", "last run", "next slot"),
+        [row(model, now) for model in found["models"]],
+    )
+    for model in found["models"]:
+        if model["last_run"] is not None:
+            say(f"{model['last_run']['id']}: {ending(model['last_run'])}")
+    for model in found["models"]:
+        for note in model["attention"]:
+            say(f"Attention, {when(note['time'], now)}: {note['reason']} → {note['remedy']}")
+
+
+def row(model: dict[str, Any], now: datetime) -> tuple[object, ...]:
+    run, value = model["last_run"], model["value"]
+    return (
+        f"{model['name']}{' (default)' if model['default'] else ''}",
+        model["champion"],
+        when(model["since"], now),
+        None if value is None else f"{model['metric']} {value:.4g}",
+        ", ".join(model["waiting"]),
+        None if run is None else f"{run['id']} {run['state']}",
+        when(model["next_slot"], now),
+    )
+
+
+def ending(run: dict[str, Any]) -> str:
+    """How a run stands, and why."""
+    verdict = run["verdict"]
+    if run["attempt"] > 1:
+        return f"{run['state']}, attempt {run['attempt']}. {run['reason']}".rstrip()
+    if verdict is not None and run["state"] in ("succeeded", "refused"):
+        return f"{run['state']}. {' '.join(reasons(verdict))}"
+    return f"{run['state']}. {run['reason']}".rstrip()
+
+
+def reasons(verdict: dict[str, Any]) -> list[str]:
+    """Why a verdict is a no; or, of a yes, what the comparison says."""
+    failed = [gate["reason"] for gate in verdict["gates"] if not gate["passed"]]
+    return failed or [verdict["comparison"]["reason"]]
