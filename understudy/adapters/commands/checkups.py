@@ -1,0 +1,205 @@
+"""What `understudy doctor` looks at, one function a question. Nothing here changes anything."""
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from understudy.adapters.audit import Audit
+from understudy.adapters.folder_store import ABANDONED_AFTER_S, FolderStore
+from understudy.adapters.folders import OTHERS_WRITE
+from understudy.errors import UnderstudyError
+from understudy.events import Role, moment
+from understudy.schedule import Schedule
+from understudy.settings import SHORTEST_TOKEN, Settings
+from understudy.state import Model, Registry, RunState, Stage
+
+LEAST_FREE = 2**30
+"""Bytes: a day of bundles and snapshots of small models."""
+SLOTS_ALLOWED = 2
+BACK_OFF = timedelta(minutes=10)
+"""Twice the longest pause between two attempts at a first model."""
+CLOCKS_DIFFER = timedelta(seconds=5)
+ROLES: tuple[Role, ...] = ("operator", "scheduler", "client")
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """One answer: what was found, and what to do where that is a problem."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def settings_read(settings: Settings) -> Checkup:
+    chosen = ", ".join(sorted(settings.model_fields_set)) or "none"
+    return Checkup("settings", True, f"read; chosen otherwise than by default: {chosen}")
+
+
+def folders(settings: Settings) -> Iterator[Checkup]:
+    """Each folder of state is ours to write to, and nobody else's. Those of the scheduler may be on another volume."""
+    for folder in (settings.var, settings.secrets, settings.store, settings.logs):
+        yield folder_checked(f"folder {inside(settings.home, folder)}", folder)
+    for folder in (settings.scratch, settings.holdouts):
+        if folder.is_dir():
+            yield folder_checked(f"folder {inside(settings.home, folder)}", folder)
+
+
+def inside(home: Path, folder: Path) -> Path:
+    return folder.relative_to(home) if folder.is_relative_to(home) else folder
+
+
+def folder_checked(name: str, folder: Path) -> Checkup:
+    if not folder.is_dir():
+        return Checkup(name, False, "is not there", "Start the API, which makes it; or correct UNDERSTUDY_HOME.")
+    if folder.stat().st_mode & OTHERS_WRITE:
+        return Checkup(name, False, "can be written by anybody", f"chmod o-w {folder}")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Checkup(name, False, "cannot be written by this user", "Run as the user of the services, or chown it.")
+    return Checkup(name, True, "writable, and closed to others")
+
+
+def tokens(settings: Settings) -> Iterator[Checkup]:
+    """Each role has a token that only we can read."""
+    for role in ROLES:
+        folder = settings.secrets if role == "scheduler" else settings.var
+        given = getattr(settings, f"{role}_token") is not None
+        yield Checkup(f"{role}'s token", True, "set") if given else token_checked(role, folder / f"{role}.token")
+
+
+def token_checked(role: Role, file: Path) -> Checkup:
+    name = f"{role}'s token"
+    try:
+        mode, length = file.stat().st_mode, len(file.read_text("utf-8").strip())
+    except OSError as error:
+        return Checkup(name, False, f"cannot be read: {error.strerror}", "Start the API, which makes it.")
+    if stat.S_IMODE(mode) & 0o077:
+        return Checkup(name, False, "others may read it", f"chmod 600 {file}; then replace it, if they may have.")
+    if length < SHORTEST_TOKEN:
+        return Checkup(name, False, "is too short", f"Delete {file}; the API makes a new one at its next start.")
+    return Checkup(name, True, "only its owner may read it")
+
+
+def log_follows(audit: Audit) -> Checkup:
+    if audit.problem is not None:
+        remedy = "Keep the file, see `understudy verify log`, and restore a backup."
+        return Checkup("log", False, audit.problem, remedy)
+    return Checkup("log", True, f"{audit.state.position} events, each chained to the one before")
+
+
+def champions_stored(state: Registry, folder: Path) -> Checkup:
+    """The bundles that serve, and those that a demotion would bring back, have the digests of the log."""
+    if not folder.is_dir():
+        return Checkup("store", False, "is not there", "Start the API; or correct UNDERSTUDY_STORE_URL.")
+    store = FolderStore(folder)
+    wanted = [state.version(model.name, number) for model in state.models.values() for number in model.line[-2:]]
+    for champion in wanted:
+        try:
+            store.get(champion.digest)
+        except UnderstudyError as error:
+            return Checkup("store", False, f"version {champion.id} of {champion.model}: {error.problem}", error.remedy)
+    return Checkup("store", True, f"{len(wanted)} bundles of champions are there, and intact")
+
+
+def nothing_stale(settings: Settings) -> Checkup:
+    """Writers and runs that were killed leave files behind; each service sweeps its own when it starts."""
+    blobs = older_than(ABANDONED_AFTER_S, settings.store / "writing")
+    runs = older_than(ABANDONED_AFTER_S + settings.run_timeout_s, settings.scratch)
+    if blobs or runs:
+        found = f"{blobs} in the store and {runs} of runs are left over"
+        return Checkup("temporary files", False, found, "Start both services again: they sweep them.")
+    return Checkup("temporary files", True, "none is left over")
+
+
+def older_than(seconds: float, folder: Path) -> int:
+    oldest = time.time() - seconds
+    return sum(1 for path in folder.glob("*") if path.stat().st_mtime < oldest)
+
+
+def room(settings: Settings) -> Checkup:
+    places = [place for place in (settings.home, settings.var, settings.store) if place.is_dir()]
+    free = min((shutil.disk_usage(place).free for place in places), default=0)
+    if free < LEAST_FREE:
+        remedy = "Free some: below that, the log will soon refuse to grow."
+        return Checkup("disk", False, f"{free / 2**30:.2f} GiB are free", remedy)
+    return Checkup("disk", True, f"{free / 2**30:.0f} GiB are free")
+
+
+def clock(state: Registry, now: datetime) -> Checkup:
+    """Time in the log never goes back, so a clock that did would date every event alike."""
+    if state.time is not None and state.time > now + CLOCKS_DIFFER:
+        ahead = (state.time - now).total_seconds()
+        return Checkup("clock", False, f"is {ahead:.0f} s behind the newest event", "Set it by a time server.")
+    return Checkup("clock", True, "not behind the newest event")
+
+
+def scheduler(state: Registry, now: datetime) -> Iterator[Checkup]:
+    """Alive where it has served any model in time; then every model that it has not served is a problem of its own."""
+    if not state.models:
+        yield Checkup("scheduler", False, "has never defined a model", "Start it: `make run` starts both services.")
+        return
+    late = [model.name for model in state.models.values() if not is_served(state, model, now)]
+    if len(late) == len(state.models):
+        found = f"has let more than {SLOTS_ALLOWED} due times pass"
+        yield Checkup("scheduler", False, found, "Start it again; its last lines in logs/ say how it ended.")
+        return
+    yield Checkup("scheduler", True, "serves its slots")
+    for name in late:
+        found = f"no run for more than {SLOTS_ALLOWED} due times"
+        yield Checkup(f"slots of {name}", False, found, "See that its file is in the models' folder, and check it.")
+
+
+def is_served(state: Registry, model: Model, now: datetime) -> bool:
+    """Whether a scheduler has been at work for `model` within two of its intervals."""
+    if any(state.runs[run].state is RunState.RUNNING for run in model.open_runs) or waits_for_a_person(state, model):
+        return True
+    sign = last_sign(state, model)
+    if sign is None or model.definition is None:
+        return False
+    if model.champion is None and now - sign < BACK_OFF:
+        return True
+    slots = Schedule.from_json(model.definition["schedule"]).slots_between(sign, now)
+    return slots is None or slots.count <= SLOTS_ALLOWED
+
+
+def waits_for_a_person(state: Registry, model: Model) -> bool:
+    """A first version that passed, and whose promotion is left to somebody, is waited for."""
+    version = None if model.champion or model.first is None else state.runs[model.first].version
+    return version is not None and state.version(model.name, version).stage is Stage.PASSED
+
+
+def last_sign(state: Registry, model: Model) -> datetime | None:
+    """The newest moment that only a scheduler can have left in the log."""
+    runs = [run for run in state.runs.values() if run.model == model.name]
+    signs = [run.claimed_at for run in runs] + [run.finished_at for run in runs]
+    signs += [run.requested_at for run in runs if run.requested_by == "scheduler"]
+    signs.append(None if model.last_slot is None else moment(model.last_slot))
+    return max((sign for sign in signs if sign is not None), default=None)
+
+
+def libraries(pins: Path) -> Checkup:
+    """What is installed is what was tested."""
+    if not pins.is_file():
+        return Checkup("libraries", True, "no requirements.txt is at hand to compare with")
+    wrong = [text for line in pins.read_text("utf-8").splitlines() if "==" in line if (text := other_than(line))]
+    if wrong:
+        return Checkup("libraries", False, "; ".join(wrong[:5]), "pip install --requirement requirements.txt")
+    return Checkup("libraries", True, "as pinned in requirements.txt")
+
+
+def other_than(line: str) -> str | None:
+    """How the installed package differs from a line `name==version ; marker`."""
+    pin, _, marker = line.partition(";")
+    name, _, pinned = pin.strip().partition("==")
+    try:
+        installed = version(name)
+    except PackageNotFoundError:
+        return None if marker else f"{name} is not installed"
+    return None if installed == pinned else f"{name} is {installed}, not {pinned}"
