@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -56,17 +57,29 @@ class Installation:
         process = self.start("api.main")
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            assert process.poll() is None, (self.home / "api.main.out").read_text()
+            assert process.poll() is None, self.said("api.main")
             try:
                 if requests.get(f"{self.url}/health", timeout=1).status_code == 200:
                     return process
             except requests.ConnectionError:
                 time.sleep(0.05)
-        raise AssertionError("the API did not become healthy: " + (self.home / "api.main.out").read_text())
+        raise AssertionError("the API did not become healthy: " + self.said("api.main"))
 
     def token(self, role: str) -> Mapping[str, str]:
         folder = "secrets" if role == "scheduler" else "var"
         return {"Authorization": f"Bearer {(self.home / folder / f'{role}.token').read_text().strip()}"}
+
+    def get(self, route: str, **options: Any) -> requests.Response:
+        return requests.get(f"{self.url}{route}", timeout=30, **options)
+
+    def said(self, module: str) -> str:
+        """What a process has printed."""
+        return (self.home / f"{module}.out").read_text()
+
+    def kill(self, module: str) -> None:
+        """End a process as a power cut would."""
+        self.processes[module].kill()
+        self.processes[module].wait()
 
     def stop(self) -> None:
         """Ask every process to end, and make it."""
