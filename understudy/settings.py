@@ -5,18 +5,21 @@ then from `.env` in the current folder. An unknown `UNDERSTUDY_…` name refuses
 become a default.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from understudy.errors import BadSettings
 
 PREFIX = "UNDERSTUDY_"
 SHORTEST_TOKEN = 32
 """Characters; `secrets.token_urlsafe(32)` gives 43."""
+
+REMEDY = "See the settings table in README.md."
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -43,7 +46,9 @@ class Settings(BaseSettings):
     scheduler_token: SecretStr | None = Field(None, description="Token of the scheduler; made on first start.")
     client_token: SecretStr | None = Field(None, description="Token of clients; made on first start.")
     runs_at_once: int = Field(1, ge=1, le=64, description="Runs at a time, over all models.")
-    run_timeout_s: float = Field(1800.0, gt=0, description="Seconds after which a run's process is stopped.")
+    run_timeout_s: float = Field(
+        1800.0, gt=0, allow_inf_nan=False, description="Seconds after which a run's process is stopped."
+    )
     run_memory_mb: int = Field(4096, ge=256, description="Address space that a run's process may use, in MiB.")
 
     @field_validator("open", "allowed_hosts", "cors_origins", mode="before")
@@ -54,29 +59,39 @@ class Settings(BaseSettings):
     @field_validator("open")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := set(value) - {"predict", "read"}:
-            raise ValueError(f"{sorted(unknown)[0]!r} cannot be open; only `predict` and `read` can")
+        if set(value) - {"predict", "read"}:
+            raise ValueError("anything but `predict` and `read` cannot be open")
+        return value
+
+    @field_validator("api_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("write http://HOST:PORT")
         return value
 
     @field_validator("database_url", "records_url")
     @classmethod
     def _sqlite(cls, value: str) -> str:
-        if value and not value.startswith("sqlite:///"):
+        if value and not names_a_path(value, "sqlite:///"):
             raise ValueError("this release keeps it in SQLite: write sqlite:///PATH")
         return value
 
     @field_validator("store_url")
     @classmethod
     def _folder(cls, value: str) -> str:
-        if value and not value.startswith("file:///"):
+        if value and not names_a_path(value, "file:///"):
             raise ValueError("this release keeps it in a folder: write file:///PATH")
         return value
 
     @field_validator("operator_token", "scheduler_token", "client_token")
     @classmethod
     def _strong(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < SHORTEST_TOKEN:
+        token = "" if value is None else value.get_secret_value()
+        if value is not None and len(token) < SHORTEST_TOKEN:
             raise ValueError(f"a token needs at least {SHORTEST_TOKEN} characters")
+        if not re.fullmatch(r"[!-~]*", token):
+            raise ValueError("a token is sent in a header: it holds letters, digits and signs, and no space")
         return value
 
     @property
@@ -125,18 +140,25 @@ def below(scheme: str, url: str, default: Path) -> Path:
     return Path(url.removeprefix(scheme)) if url else default
 
 
+def names_a_path(url: str, scheme: str) -> bool:
+    return url.startswith(scheme) and len(url) > len(scheme)
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the settings; `environment` is where unknown names are looked for.
+    """Read the settings; `environment` and `.env` are where unknown names are looked for.
 
     Raises:
         BadSettings: a value is impossible or a name is unknown, in one line that names it and not its value.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    if unknown := sorted(name for name in environment if name.startswith(PREFIX) and name not in known):
-        raise BadSettings(f"{unknown[0]} is no setting.", remedy="See the settings table in README.md.")
     try:
+        given = {name.upper() for name in (*environment, *DotEnvSettingsSource(Settings).env_vars)}
+        if unknown := sorted(name for name in given if name.startswith(PREFIX) and name not in known):
+            raise BadSettings(f"{unknown[0]} is no setting.", remedy=REMEDY)
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = PREFIX + str(first["loc"][0]).upper()
-        raise BadSettings(f"{name}: {first['msg']}.", remedy="See the settings table in README.md.") from None
+        name, why = PREFIX + str(first["loc"][0]).upper(), first["msg"].removeprefix("Value error, ")
+        raise BadSettings(f"{name}: {why}.", remedy=REMEDY) from None
+    except (OSError, UnicodeDecodeError):
+        raise BadSettings("The file .env cannot be read as text.", remedy="Mend it or remove it.") from None
