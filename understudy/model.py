@@ -117,7 +117,7 @@ class Model:
             task: None: a classifier's is told from the number of classes in the data.
             metric: what is reported. None: log loss, or the mean absolute error for a regression.
             retrain: None: once a day.
-            ranges: column -> lowest and highest possible value (None: open); rows outside are refused, not learnt from.
+            ranges: column -> lowest and highest possible value (None: open); data with a row outside are refused.
             drop: columns that are in the data and are not features. Nor are `time`, `key` and `target`.
         """
         self.name, self.source, self.target, self.estimator = name, source, target, estimator
