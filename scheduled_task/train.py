@@ -1,0 +1,317 @@
+"""What a run's own process does: rows in, a bundle and its evidence in the store.
+
+    python -m scheduled_task.train JOB.json        leaves result.json beside it
+
+This is where users' code runs: the definition, its source and its estimator. So this process has limits, no token and
+no business with the API. It tells its parent what came of it in one file, and the parent tells the API.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scheduled_task import limits
+from understudy.errors import BundleRefused, DataRefused, SourceFailed, UnderstudyError
+from understudy.events import moment
+
+if TYPE_CHECKING:
+    from understudy.adapters.recipe import Rows
+    from understudy.adapters.scoring import Champion
+    from understudy.adapters.snapshot import Snapshot
+    from understudy.evidence import Clock
+    from understudy.model import Model
+    from understudy.ports import ArtifactStore
+    from understudy.profile import Profile
+
+JOB, RESULT = "job.json", "result.json"
+LONGEST_REASON = 1_900
+"""Characters that the API takes."""
+MOST_HOLDOUTS = 200
+"""Files kept under `test_data/`; the store has them all."""
+TRAVEL = timedelta(seconds=60)
+"""A run that looks further back than this was asked for the data of another time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the parent was given with its claim, and where things are."""
+
+    run: Mapping[str, Any]
+    model: Mapping[str, Any]
+    source_digest: str
+    champion: Mapping[str, str] | None
+    store: str
+    definitions: str
+    holdouts: str
+    memory_mb: int
+
+    @classmethod
+    def read(cls, file: Path) -> "Job":
+        return cls(**json.loads(file.read_text("utf-8")))
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self)), "utf-8")
+
+    @property
+    def chosen(self) -> bool:
+        """True where somebody wants this very training, and not just whatever is due."""
+        by_hand = str(self.run["slot"]).startswith("by-hand/")
+        return by_hand and any(self.run[name] for name in ("params", "start_date", "end_date", "like"))
+
+    @property
+    def travels(self) -> bool:
+        """True where the rows are those of another time, and so not to be measured against the last snapshot."""
+        back = moment(self.run["requested_at"]) - moment(self.run["as_of"])
+        return bool(self.run["start_date"] or self.run["end_date"]) or back > TRAVEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How the training ended. `trained` is not the end of the run yet: the API judges."""
+
+    outcome: Literal["trained", "skipped", "refused", "failed"]
+    reason: str = ""
+    bundle: str | None = None
+    evidence: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured: digests, rows, seconds per stage."""
+
+    @classmethod
+    def read(cls, file: Path) -> "Ended | None":
+        """What a process has left; None where it left nothing whole."""
+        try:
+            return cls(**json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, file: Path) -> None:
+        temporary = file.with_suffix(".writing")
+        temporary.write_text(json.dumps(asdict(self), default=str), "utf-8")
+        temporary.replace(file)
+
+
+class Notes:
+    """What a training writes down on its way, so that one that ends early has said how far it came."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {"seconds": {}}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.facts["seconds"][name] = round(time.perf_counter() - began_s, 3)
+
+
+def carry_out(job: Job, store: "ArtifactStore", folder: Path) -> Ended:
+    """Train as `job` says, in `folder`. Whatever goes wrong is an outcome with a reason; nothing is raised."""
+    notes = Notes()
+    try:
+        return Training(job, store, folder, notes).run()
+    except SourceFailed as error:
+        return Ended(outcome="failed", reason=f"source: {error}"[:LONGEST_REASON], facts=notes.facts)
+    except DataRefused as error:
+        return Ended(outcome="refused", reason=str(error)[:LONGEST_REASON], facts=notes.facts)
+    except UnderstudyError as error:
+        return Ended(outcome="failed", reason=str(error)[:LONGEST_REASON], facts=notes.facts)
+    except MemoryError:
+        reason = f"Training needed more than the {job.memory_mb} MiB that UNDERSTUDY_RUN_MEMORY_MB allows."
+        return Ended(outcome="failed", reason=reason, facts=notes.facts)
+    except Exception as error:  # noqa: BLE001 - an estimator may raise anything; the run must end with its reason
+        reason = f"Training raised {type(error).__name__}: {' '.join(str(error).split())}"
+        return Ended(outcome="failed", reason=reason[:LONGEST_REASON], facts=notes.facts)
+
+
+class Training:
+    """One run, stage by stage."""
+
+    def __init__(self, job: Job, store: "ArtifactStore", folder: Path, notes: Notes) -> None:
+        self._job, self._store, self._folder, self._notes = job, store, folder, notes
+
+    def run(self) -> Ended:
+        with self._notes.stage("imports"):
+            import_libraries()
+        with self._notes.stage("definition"):
+            model = self._load_definition()
+        with self._notes.stage("data"):
+            snapshot, data, future = self._take_snapshot(model)
+            after = self._after(snapshot)
+        if (reason := self._nothing_new(snapshot, after)) is not None:
+            return Ended(outcome="skipped", reason=reason, facts=self._notes.facts)
+        with self._notes.stage("check"):
+            rows, cut, profile = self._check(model, snapshot, after, future)
+        with self._notes.stage("train"):
+            bundle = self._train(model, rows, cut, self._store.put(data))
+        with self._notes.stage("evidence"):
+            evidence = self._score(model, rows, bundle, profile)
+        return Ended(outcome="trained", bundle=bundle, evidence=evidence, facts=self._notes.facts)
+
+    def _load_definition(self) -> "Model":
+        from understudy.adapters.stored_definition import load_stored
+
+        self._notes.facts["source"] = self._job.source_digest
+        return load_stored(
+            self._store.get(self._job.source_digest),
+            self._job.model["name"],
+            folder=Path(self._job.definitions),
+            scratch=self._folder / "definition",
+        )
+
+    def _take_snapshot(self, model: "Model") -> "tuple[Snapshot, bytes, int]":
+        from understudy.adapters import snapshot
+
+        run = self._job.run
+        taken = snapshot.take(
+            model,
+            as_of=moment(run["as_of"]),
+            now=moment(run["requested_at"]),
+            start=moment(run["start_date"]) if run["start_date"] else None,
+            end=moment(run["end_date"]) if run["end_date"] else None,
+        )
+        data = snapshot.write(taken.frame)
+        rows = snapshot.read(data, model)
+        self._notes.facts |= {"rows": len(rows.frame), "rows_with_label": len(rows.mature)}
+        if taken.note:
+            self._notes.facts["note"] = taken.note[:500]
+        return rows, data, taken.future
+
+    def _after(self, snapshot: "Snapshot") -> "Clock | None":
+        """The clock of the last row that was judged by, or that the champion has seen."""
+        from understudy.adapters import recipe
+
+        bounds = [self._job.model["judged_until"], self._champion_cut()]
+        after: Clock | None = min(bounds, key=lambda bound: recipe.fresh(snapshot, bound))
+        self._notes.facts["new_rows"] = recipe.fresh(snapshot, after)
+        return after
+
+    def _champion_cut(self) -> "Clock | None":
+        from understudy.adapters import bundle
+
+        if self._job.champion is None:
+            return None
+        digest = self._job.champion["digest"]
+        cut: Clock = bundle.unpack(self._store.get(digest), digest=digest).manifest["data"]["cut"]
+        return cut
+
+    def _nothing_new(self, snapshot: "Snapshot", after: "Clock | None") -> str | None:
+        """Why a run that is merely due has nothing to do: rows wait until there are enough of them to judge by."""
+        from understudy.adapters import recipe
+
+        if after is None or self._job.chosen:
+            return None
+        new = recipe.fresh(snapshot, after)
+        if new >= recipe.FEWEST_HELD_OUT:
+            return None
+        many = f"only {new} rows" if new else "no rows"
+        reason = f"There are {many} with a label since {after}; {recipe.FEWEST_HELD_OUT} are needed to judge by."
+        return f"{reason} {self._notes.facts.get('note', '')}".strip()
+
+    def _check(
+        self, model: "Model", snapshot: "Snapshot", after: "Clock | None", future: int
+    ) -> "tuple[Rows, Clock, str]":
+        """Divide the rows and refuse what must not be trained on; return the profile's digest with them."""
+        from understudy import quality
+        from understudy.adapters import recipe
+
+        cut = recipe.choose_cut(snapshot, after)
+        rows = recipe.divide(model, snapshot, cut)
+        reference = self._reference()
+        profile = recipe.profile(model, rows, reference=reference, future=future)
+        findings = quality.check(profile, None if self._job.travels else reference, model.ranges)
+        self._notes.facts |= {"fitted": len(rows.fitted), "held_out": len(rows.held_out), "cut": cut}
+        if findings:
+            self._notes.facts["findings"] = [asdict(finding) for finding in findings]
+            raise DataRefused(" ".join(finding.reason for finding in findings), remedy=quality.REMEDY)
+        return rows, cut, self._store.put(profile.encode())
+
+    def _reference(self) -> "Profile | None":
+        from understudy.profile import Profile
+
+        digest = self._job.model["profile"]
+        return None if digest is None else Profile.parse(self._store.get(digest))
+
+    def _train(self, model: "Model", rows: "Rows", cut: "Clock", data: str) -> str:
+        from understudy.adapters import recipe, snapshot
+
+        inputs = recipe.Inputs(source=self._job.source_digest, data=data, params=self._job.run["params"], cut=cut)
+        bundle = self._store.put(recipe.make(model, rows, inputs))
+        holdout = snapshot.write(rows.snapshot.frame.iloc[rows.held_out])
+        held_out = self._store.put(holdout)
+        keep(holdout, Path(self._job.holdouts) / f"{held_out}.parquet")
+        self._notes.facts |= {
+            "data": data,
+            "holdout": held_out,
+            "bundle": bundle,
+            "params": dict(inputs.params),
+            "seed": inputs.seed,
+        }
+        return bundle
+
+    def _score(self, model: "Model", rows: "Rows", bundle: str, profile: str) -> str:
+        from understudy.adapters import runtime, scoring
+
+        document, trouble = scoring.gather(
+            model,
+            rows,
+            candidate=runtime.open_bundle(self._store.get(bundle), digest=bundle, trees=True),
+            champion=self._champion(),
+            profile=profile,
+            now=datetime.now(UTC),
+        )
+        if trouble:
+            self._notes.facts["champion_trouble"] = trouble
+        evidence = self._store.put(document)
+        self._notes.facts["evidence"] = evidence
+        return evidence
+
+    def _champion(self) -> "Champion | None":
+        """The champion, ready to be asked; where these libraries cannot load it, it is asked nothing."""
+        from understudy.adapters import runtime, scoring
+
+        if self._job.champion is None:
+            return None
+        digest = self._job.champion["digest"]
+        try:
+            opened = runtime.open_bundle(self._store.get(digest), digest=digest, trees=True)
+        except BundleRefused as error:
+            return scoring.Champion(digest, None, error.problem)
+        return scoring.Champion(digest, opened)
+
+
+def import_libraries() -> None:
+    """All of them at once, so that the stages measure work."""
+    from understudy.adapters import recipe, scoring, training  # noqa: F401
+
+
+def keep(data: bytes, file: Path) -> None:
+    """Add a holdout to the folder for people to look at; the oldest make room."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".writing")
+    temporary.write_bytes(data)
+    temporary.replace(file)
+    kept = sorted(file.parent.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    for old in kept[:-MOST_HOLDOUTS]:
+        old.unlink(missing_ok=True)
+
+
+def main() -> int:
+    file = Path(sys.argv[1])
+    job = Job.read(file)
+    limits.apply(memory_mb=job.memory_mb)
+    limits.end_with_parent()
+    from understudy.adapters.folder_store import FolderStore
+
+    carry_out(job, FolderStore(Path(job.store)), file.parent).write(file.with_name(RESULT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
