@@ -1,5 +1,6 @@
 """`/docs` and `/openapi.json`: the page from local files, the schema of `/predict` from the champion."""
 
+import json
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -9,7 +10,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse
 
+from api.predictions import new_id, written
 from api.service import service_of
+from api.serving import Served
 from understudy.errors import NotFound
 from understudy.rows import request_schema, response_schema
 
@@ -56,26 +59,24 @@ def openapi(request: Request) -> dict[str, Any]:
     paths = dict(schema["paths"])
     default = service.settings.default_model
     for name in service.table.versions():
-        described = operation(paths["/predict"]["post"], service.table.get(name).runtime.signature, name)
-        paths[f"/models/{name}/predict"] = {"post": described}
+        described = operation(paths["/predict"]["post"], service.table.get(name))
+        paths[f"/models/{name}/predict"] = {"post": {**described, "operationId": f"predict_{name}"}}
         if name == default:
             paths["/predict"] = {"post": {**described, "summary": f"Predict with the default model, {name}"}}
     return {**schema, "paths": paths}
 
 
-def operation(base: dict[str, Any], signature: Any, model: str) -> dict[str, Any]:
-    """One predict route, in the words of one signature."""
-    schema = request_schema(signature)
-    content = {"application/json": {"schema": schema}}
-    answer = {
-        "description": "Predictions, row by row",
-        "content": {"application/json": {"schema": response_schema(signature)}},
-    }
+def operation(base: dict[str, Any], served: Served) -> dict[str, Any]:
+    """One predict route in the words of one version, with its own answer to its own example."""
+    signature = served.runtime.signature
+    schema = response_schema(signature)
+    example = served.runtime.predict([[column.example for column in signature.columns]])
+    schema["example"] = json.loads(written(served, example, new_id()))
+    answer = {"description": "Predictions, row by row", "content": {"application/json": {"schema": schema}}}
     return {
         **base,
-        "summary": f"Predict with {model}",
-        "operationId": f"predict_{model}",
-        "requestBody": {"required": True, "content": content},
+        "summary": f"Predict with {served.model}",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request_schema(signature)}}},
         "responses": {**base["responses"], "200": answer},
     }
 
