@@ -94,15 +94,13 @@ def folded(entries: Sequence[Recorded], state: Registry) -> tuple[Registry, str 
     """The state after `entries`; or after those before the first one that is impossible, and why it is."""
     try:
         return fold(entries, state), None
-    except (LogTampered, LookupError):
+    except LogTampered:
         pass  # one by one, to find which
     for entry in entries:
         try:
             state = fold([entry], state)
         except LogTampered as error:
             return state, error.problem
-        except LookupError:
-            return state, f"Event {entry.position} tells of something that the log has never named before."
     raise AssertionError("what cannot be folded at once cannot be folded one by one")
 
 
