@@ -153,7 +153,6 @@ def test_a_log_that_does_not_follow_is_a_problem() -> None:
     assert checkups.log_follows(Audit()).ok
 
 
-@pytest.mark.fault(87)
 @pytest.mark.parametrize(
     ("mode", "text", "problem"),
     [
@@ -174,7 +173,6 @@ def test_a_token_is_for_its_owner_alone_and_long(tmp_path: Path, mode: int, text
     assert text not in found.remedy
 
 
-@pytest.mark.fault(87)
 def test_a_folder_that_anybody_may_write_to_is_a_problem(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     for folder in (settings.var, settings.secrets, settings.store, settings.logs):

@@ -25,7 +25,6 @@ def test_an_exit_code_says_who_is_to_act(error: type[UnderstudyError], code: Exi
     assert exit_code(error("It is so.", remedy="Do this.")) is code
 
 
-@pytest.mark.fault(86)
 @pytest.mark.parametrize("text", ["a\nb", "a\x1b[2Jb", "a\rb", "a\u2028b", "a\ud800b", "a\x9bb"])
 def test_nothing_that_is_shown_can_move_a_cursor_or_begin_a_line(text: str) -> None:
     assert plain(text).isprintable()
@@ -33,7 +32,6 @@ def test_nothing_that_is_shown_can_move_a_cursor_or_begin_a_line(text: str) -> N
     assert plain(text)[-1] == "b"
 
 
-@pytest.mark.fault(86)
 def test_what_is_shown_is_never_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     say("[bold]x[/bold] [link=http://evil]y[/link] :cat:")
     say_table(["reason"], [["[red]z[/red]"]])

@@ -205,6 +205,13 @@ def test_why_knows_that_nothing_served_before_the_beginning(understudy: Shell) -
     assert "No version of coins served at 2026-01-01T00:00:00Z." in said.out
 
 
+def test_why_wants_a_moment_with_a_zone(understudy: Shell) -> None:
+    said = understudy("why", "coins", "--at", "yesterday")
+
+    assert said.code == 2
+    assert "such as 2026-01-31T12:00:00Z" in said.problem
+
+
 def test_a_candidate_trained_by_hand_is_refused_and_why_says_for_what_reason(understudy: Shell) -> None:
     trained = understudy("train", "coins", "--param", "C=0.001", "--wait", "--json")
     refused = understudy("why", "coins", "--json").json["refused"]
@@ -277,7 +284,6 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do(copied: Installation) -> 
     assert all(remedy in said.out for remedy in problems.values())
 
 
-@pytest.mark.fault(24)
 def test_the_doctor_finds_a_champion_whose_bundle_was_damaged(copied: Installation) -> None:
     (champion,) = registered(copied.home)
     blob = copied.home / "api" / "prod_models" / "sha256" / champion[:2] / champion
@@ -423,6 +429,39 @@ def test_help_documents_the_exit_codes(understudy: Shell) -> None:
     assert "3 the API cannot be reached" in " ".join(said.out.split())
 
 
+def test_a_definition_without_faults_passes_its_check_and_what_it_prints_is_no_part_of_the_answer(
+    tmp_path: Path,
+) -> None:
+    file = models(tmp_path / "models") / "coins.py"
+    file.write_text('print("hello from the definition")\n' + DEFINITION)
+
+    said = Shell(dict(os.environ))("check", str(file), "--json")
+
+    assert (said.code, said.json) == (0, {"file": str(file), "ok": True, "complaints": []})
+    assert "hello from the definition" in said.problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('target="heads"', 'target="tails"', "The source gives no column `tails`, the model's target."),
+        ("LogisticRegression()", "LogisticRegression(C=-1)", "The estimator cannot learn from these rows"),
+        ("model = ", "modell = ", "calls its model `modell`"),
+    ],
+    ids=["column", "estimator", "name"],
+)
+def test_a_check_says_in_plain_words_what_is_wrong(tmp_path: Path, old: str, new: str, words: str) -> None:
+    file = models(tmp_path / "models") / "coins.py"
+    file.write_text(DEFINITION.replace(old, new))
+
+    said = Shell(dict(os.environ))("check", str(file))
+
+    assert said.code == 1
+    assert said.out.startswith("Wrong: ")
+    assert words in said.out
+    assert "can be trained" not in said.out
+
+
 def test_run_says_that_its_port_is_taken(running: Running, tmp_path: Path) -> None:
     said = Shell({**running.environment, "UNDERSTUDY_HOME": str(tmp_path)})("run")
 
@@ -459,6 +498,7 @@ def test_run_stops_the_other_service_when_one_dies(tmp_path: Path, killed: int, 
     assert [pid for pid in children if alive(pid)] == []
 
 
+@pytest.mark.fault(87)
 def test_run_says_so_when_a_service_cannot_even_start(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "var").mkdir(parents=True)
@@ -468,6 +508,7 @@ def test_run_says_so_when_a_service_cannot_even_start(tmp_path: Path) -> None:
     said = running.ended()
 
     assert said.code == 1
+    assert "client.token holds fewer than 32 characters." in said.problem
     assert "The API ended by itself (exit code 2)" in said.problem
 
 

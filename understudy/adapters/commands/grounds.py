@@ -8,6 +8,7 @@ import typer
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import current_settings, get_if_found, reading
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, cell, say, say_table, utc_now, when
+from understudy.errors import BadInput
 from understudy.events import moment
 
 REFUSED_SHOWN = 3
@@ -31,6 +32,7 @@ def why(
     Since when, by whose hand, with every number of the verdict that it stands on; and which candidates were refused,
     and why. Exits with 1 where nothing serves.
     """
+    until = None if at is None else past(at)
     with reading(current_settings()) as client:
         client.get(f"/models/{model}")
         champion = get_if_found(client, "/current_model", model=model, at=at)
@@ -39,11 +41,20 @@ def why(
             "at": at,
             "champion": champion,
             "ground": None if champion is None else ground(client, champion),
-            "refused": refused(client, model, None if at is None else moment(at)),
+            "refused": refused(client, model, until),
         }
     answer(as_json, found, lambda value: show(value, utc_now()))
     if champion is None:
         raise typer.Exit(Exit.NO)
+
+
+def past(text: str) -> datetime:
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise BadInput(
+            "`--at` is no time with a zone.", remedy="Write it as RFC 3339 does, such as 2026-01-31T12:00:00Z."
+        ) from error
 
 
 def ground(client: ApiClient, champion: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,0 +1,68 @@
+"""What `understudy run` decides before and beside its children; tests/e2e/test_command_line.py runs it."""
+
+import shlex
+import socket
+from typing import Any
+
+import pytest
+
+from understudy.adapters.commands.connection import address
+from understudy.adapters.launch import check_port, curl, how, where_token
+from understudy.errors import BadSettings, Conflict
+from understudy.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"api_port": 9000}, "http://127.0.0.1:9000"),
+        ({"api_host": "0.0.0.0"}, "http://127.0.0.1:8000"),  # noqa: S104 - nobody listens here
+        ({"api_host": "::1", "api_port": 9000}, "http://[::1]:9000"),
+        ({"api_host": "10.0.0.7"}, "http://10.0.0.7:8000"),
+        ({"api_port": 9000, "api_url": "http://api:8000"}, "http://api:8000"),
+    ],
+)
+def test_the_api_is_looked_for_where_it_is_said_to_be_or_else_where_it_would_listen(
+    given: dict[str, Any], found: str
+) -> None:
+    assert address(Settings(**given)) == found
+
+
+def test_a_taken_port_is_found_before_anything_is_started() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Conflict, match="UNDERSTUDY_API_PORT"):
+        check_port(Settings(api_port=server.getsockname()[1]))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_that_is_not_of_this_machine_is_a_wrong_setting(host: str) -> None:
+    with pytest.raises(BadSettings, match="UNDERSTUDY_API_HOST"):
+        check_port(Settings(api_host=host))
+
+
+SCHEMA = {"example": {"name": 'it\'s "quoted"', "x": 1.5}}
+OPENAPI = {"paths": {"/predict": {"post": {"requestBody": {"content": {"application/json": {"schema": SCHEMA}}}}}}}
+
+
+def test_the_line_to_try_survives_a_shell_whatever_the_example_holds() -> None:
+    words = shlex.split(curl(Settings(), OPENAPI))
+
+    assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8000/predict"]
+    assert words[-1] == '{"name": "it\'s \\"quoted\\"", "x": 1.5}'
+    assert not any("Authorization" in word for word in words)
+
+
+def test_where_predicting_needs_a_token_the_line_to_try_asks_for_it_and_shows_none() -> None:
+    line = curl(Settings(open=("read",), client_token="c" * 40), OPENAPI)
+
+    assert '-H "Authorization: Bearer $(understudy token --role client)"' in line
+    assert "c" * 40 not in line
+
+
+def test_a_token_from_the_settings_is_named_and_not_shown() -> None:
+    assert where_token(Settings(operator_token="o" * 40)) == "is the one in UNDERSTUDY_OPERATOR_TOKEN."
+
+
+@pytest.mark.parametrize(("code", "words"), [(0, "exit code 0"), (2, "exit code 2"), (-9, "killed by SIGKILL")])
+def test_an_exit_code_is_told_in_words(code: int, words: str) -> None:
+    assert how(code) == words
