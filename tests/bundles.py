@@ -156,7 +156,7 @@ def make(recipe: Recipe, frame: pd.DataFrame | None = None, *, seed: int = 7) ->
     features = frames.feature_frame(frame, recipe.columns)
     before = frames.target_of(frame[recipe.target].iloc[:CUT], task=recipe.task)
     after = frames.target_of(frame[recipe.target].iloc[CUT:], task=recipe.task)
-    model = training.fit(recipe.estimator, features.iloc[:CUT], before, seed=seed)
+    model = fit(recipe, frame, seed=seed)
     data = training.make_bundle(
         model,
         facts=facts(seed),
@@ -168,6 +168,13 @@ def make(recipe: Recipe, frame: pd.DataFrame | None = None, *, seed: int = 7) ->
         holdout_labels=after,
     )
     return Made(model, data, digest_of(data), features.iloc[:CUT], features.iloc[CUT:])
+
+
+def fit(recipe: Recipe, frame: pd.DataFrame | None = None, *, seed: int = 7) -> Any:
+    """Fit on the rows before the cut."""
+    frame = (customers() if frame is None else frame).iloc[:CUT]
+    target = frames.target_of(frame[recipe.target], task=recipe.task)
+    return training.fit(recipe.estimator, frames.feature_frame(frame, recipe.columns), target, seed=seed)
 
 
 def facts(seed: int = 7) -> training.Facts:
@@ -217,7 +224,7 @@ def onnx_of(nodes: list[onnx.NodeProto], *, constants: list[onnx.TensorProto] | 
         nodes,
         "by_hand",
         [helper.make_tensor_value_info("numbers", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [None, None])],
         initializer=constants or [],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)

@@ -5,9 +5,10 @@ order; a flat list of values is one row, or one column where the model has one f
 nor true is a number. Nothing that was sent is repeated in an error, beyond a short excerpt of a name.
 """
 
+import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Optional
 
 import msgspec
@@ -27,6 +28,7 @@ NULL_TEXT = "\uffff"
 
 Row = tuple[Value, ...]
 Shape = Literal["record", "records", "values", "flat"]
+Decoders = Mapping[Shape, msgspec.json.Decoder[Any]]
 
 EXPECTED: Mapping[ColumnKind, str] = {
     "number": "a number",
@@ -50,18 +52,7 @@ class RowDecoder:
 
     def __init__(self, signature: Signature, *, max_rows: int = MAX_ROWS) -> None:
         self._columns, self._max_rows = signature.columns, max_rows
-        types = [_type_of(column) for column in signature.columns]
-        fields = [(f"c{i}", kind) for i, kind in enumerate(types)]
-        names = {f"c{i}": name for i, name in enumerate(signature.names)}
-        record: Any = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
-        row: Any = tuple.__class_getitem__(tuple(types))
-        flat: Any = list.__class_getitem__(types[0]) if len(types) == 1 else row
-        self._decoders: Mapping[Shape, msgspec.json.Decoder[Any]] = {
-            "record": msgspec.json.Decoder(record),
-            "records": msgspec.json.Decoder(_wrapper("records", list[record])),
-            "values": msgspec.json.Decoder(_wrapper("values", list[row])),
-            "flat": msgspec.json.Decoder(_wrapper("values", flat)),
-        }
+        self._decoders = _decoders(signature.columns, whole_floats=False)
         self._texts = tuple(i for i, column in enumerate(signature.columns) if column.kind == "text")
 
     def decode(self, body: bytes) -> list[Row]:
@@ -72,13 +63,38 @@ class RowDecoder:
         """
         shape = _shape_of(body)
         try:
-            rows = self._rows(shape, self._decoders[shape].decode(body))
+            rows = self._read(body, shape)
         except msgspec.ValidationError as error:
             raise self._explained(str(error), shape) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BadInput("The body is not JSON in UTF-8.", remedy="Send one JSON object.") from None
         self._check(rows, body, shape)
         return rows
+
+    def _read(self, body: bytes, shape: Shape) -> list[Row]:
+        try:
+            return self._rows(shape, self._decoders[shape].decode(body))
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+        rows = self._rows(shape, self._lenient[shape].decode(body))
+        return [self._with_integers(i, row) for i, row in enumerate(rows)]
+
+    @functools.cached_property
+    def _lenient(self) -> Decoders:
+        """For JSON's word on integers, which counts 2.0 among them; slower, and seldom needed."""
+        return _decoders(self._columns, whole_floats=True)
+
+    def _with_integers(self, number: int, row: Row) -> Row:
+        whole = list(row)
+        for i, column in enumerate(self._columns):
+            value = whole[i]
+            if column.kind == "integer" and value is not None:
+                whole[i] = int(value)
+                if whole[i] != value or not _is_integer_of(column, int(value)):
+                    found, remedy = _misfit(column, "")
+                    raise BadRow(f"Row {number}: {found}.", remedy=remedy)
+        return tuple(whole)
 
     def _rows(self, shape: Shape, decoded: Any) -> list[Row]:
         if shape == "record":
@@ -110,21 +126,22 @@ class RowDecoder:
         """Say what msgspec found in the words of the signature."""
         place = _PLACE.search(problem)
         row, name = self._place(place, shape) if place else (None, None)
-        where = "" if row is None else f"Row {row}: "
         field = _FIELD.match(problem)
+        column = next((column for column in self._columns if column.name == name), None)
         if field and field.group(1) == "missing required":
-            return BadRow(f"{where}the column `{field.group(2)}` is missing.", remedy=self._remedy())
-        if field:
-            return BadRow(f"{where}there is no column {_excerpt(field.group(2))}.", remedy=self._remedy())
-        for column in self._columns:
-            if column.name == name:
-                return BadRow(f"{where}`{name}` should be {_expected(column)}.", remedy=_remedy(column))
-        if row is not None or problem.startswith("Expected `array` of length"):
-            return BadRow(f"{where}it should hold {len(self._columns)} values.", remedy=self._remedy())
-        return BadInput(
-            "The body is no record of named values.",
-            remedy='Send {"column": value, …}, {"records": [{…}, …]} or {"values": [[…], …]}.',
-        )
+            found, remedy = f"the column `{field.group(2)}` is missing", self._remedy()
+        elif field:
+            found, remedy = f"there is no column {_excerpt(field.group(2))}", self._remedy()
+        elif column:
+            found, remedy = _misfit(column, problem)
+        elif row is not None or problem.startswith("Expected `array` of length"):
+            found, remedy = f"there should be {len(self._columns)} values", self._remedy()
+        else:
+            return BadInput(
+                "The body is no record of named values.",
+                remedy='Send {"column": value, …}, {"records": [{…}, …]} or {"values": [[…], …]}.',
+            )
+        return BadRow(f"{found[0].upper()}{found[1:]}." if row is None else f"Row {row}: {found}.", remedy=remedy)
 
     def _place(self, place: re.Match[str], shape: Shape) -> tuple[int | None, str | None]:
         """Which row, and which column, an error of msgspec's speaks of."""
@@ -178,6 +195,25 @@ def response_schema(signature: Signature) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def _decoders(columns: Sequence[Column], *, whole_floats: bool) -> Decoders:
+    types = [_type_of(column, whole_floats=whole_floats) for column in columns]
+    fields = [(f"c{i}", kind) for i, kind in enumerate(types)]
+    names = {f"c{i}": column.name for i, column in enumerate(columns)}
+    record: Any = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True, gc=False)
+    row: Any = tuple.__class_getitem__(tuple(types))
+    flat: Any = list.__class_getitem__(types[0]) if len(types) == 1 else row
+    return {
+        "record": msgspec.json.Decoder(record),
+        "records": msgspec.json.Decoder(_wrapper("records", list[record])),
+        "values": msgspec.json.Decoder(_wrapper("values", list[row])),
+        "flat": msgspec.json.Decoder(_wrapper("values", flat)),
+    }
+
+
+def _is_integer_of(column: Column, value: int) -> bool:
+    return -(2**63) <= value < 2**63 and (column.categories is None or value in column.categories)
+
+
 def _shape_of(body: bytes) -> Shape:
     found = _SHAPE.match(body)
     if not found:
@@ -191,7 +227,7 @@ def _wrapper(name: str, kind: Any) -> Any:
     return msgspec.defstruct("Body", [(name, kind)], forbid_unknown_fields=True)
 
 
-def _type_of(column: Column) -> Any:
+def _type_of(column: Column, *, whole_floats: bool) -> Any:
     """The type that msgspec is to insist on."""
     kinds: Mapping[ColumnKind, Any] = {
         "number": Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)],
@@ -200,13 +236,15 @@ def _type_of(column: Column) -> Any:
         "text": Annotated[str, msgspec.Meta(max_length=MAX_TEXT)],
     }
     kind = kinds[column.kind] if column.categories is None else Literal.__getitem__(column.categories)
+    if whole_floats and column.kind == "integer":
+        kind = int | float
     return Optional.__getitem__(kind) if column.nullable else kind
 
 
 def _schema_of(column: Column) -> dict[str, Any]:
     kinds: Mapping[ColumnKind, dict[str, Any]] = {
         "number": {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
-        "integer": {"type": "integer"},
+        "integer": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
         "boolean": {"type": "boolean"},
         "text": {"type": "string", "maxLength": MAX_TEXT},
     }
@@ -237,23 +275,23 @@ def _check_distinct_names(body: bytes) -> None:
     json.loads(body, object_pairs_hook=distinct)
 
 
-def _expected(column: Column) -> str:
+def _misfit(column: Column, problem: str) -> tuple[str, str]:
+    """What is wrong with a value of this column, and what to send instead."""
+    null = " or null" if column.nullable else ""
     if column.categories is not None:
-        expected = "one of the categories that the model knows"
-    elif column.kind == "number":
-        expected = f"a number of at most {LARGEST_NUMBER:g}"
-    elif column.kind == "text":
-        expected = f"text of at most {MAX_TEXT} characters"
-    else:
-        expected = EXPECTED[column.kind]
-    return f"{expected}, or null" if column.nullable else expected
+        known = [json.dumps(category)[:40] for category in column.categories[:10]]
+        more = ", …" if len(column.categories) > len(known) else ""
+        return f"`{column.name}` holds no category that the model knows", f"Send one of {', '.join(known)}{more}{null}."
+    if "got `null`" in problem:
+        return f"`{column.name}` is null, which this model cannot answer", f"Send {EXPECTED[column.kind]}."
+    if any(sign in problem for sign in ("out of range", "<=", ">=")):
+        limit = f"{MAX_TEXT} characters" if column.kind == "text" else f"{_limit_of(column):g}"
+        return f"`{column.name}` is beyond the limit of {limit}", "Send less, or another unit."
+    return f"`{column.name}` should be {EXPECTED[column.kind]}{null}", f"Send {EXPECTED[column.kind]}{null}."
 
 
-def _remedy(column: Column) -> str:
-    if column.categories is None:
-        return f"Send {EXPECTED[column.kind]}{' or null' if column.nullable else ', not null'}."
-    known = [json.dumps(category, ensure_ascii=True)[:40] for category in column.categories[:10]]
-    return f"Send one of {', '.join(known)}{', …' if len(column.categories) > 10 else ''}."
+def _limit_of(column: Column) -> float:
+    return LARGEST_NUMBER if column.kind == "number" else 2.0**63
 
 
 def _excerpt(name: str) -> str:

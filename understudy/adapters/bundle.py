@@ -130,36 +130,42 @@ def unpack(data: bytes, *, digest: str) -> Parts:
 
 
 def first_difference(one: bytes, other: bytes) -> str | None:
-    """Name the first part in which two bundles differ, for example "manifest.json: data.cut"; None: the same bytes."""
+    """Name the first part in which two bundles differ, for example "manifest.json: data.cut"; None: the same bytes.
+
+    Raises BundleRefused where one of them is no ZIP file of ours.
+    """
     if one == other:
         return None
     ours, theirs = stored_zip.read(one, of="first bundle"), stored_zip.read(other, of="second bundle")
     for name in MEMBERS:
-        if ours.get(name) == theirs.get(name):
-            continue
-        if name not in ours or name not in theirs:
-            return f"{name} (only in the {'second' if name not in ours else 'first'})"
-        return f"{name}{_first_path(ours[name], theirs[name])}" if name.endswith(".json") else name
-    return "the ZIP container (its members are the same)"
+        found = _member_difference(name, ours.get(name), theirs.get(name))
+        if found is not None:
+            return found
+    return "the container around the same members"
 
 
-def _first_path(one: bytes, other: bytes) -> str:
+def _member_difference(name: str, one: bytes | None, other: bytes | None) -> str | None:
+    if one == other:
+        return None
+    if one is None or other is None:
+        return f"{name} (only in the {'second' if one is None else 'first'})"
+    if not name.endswith(".json"):
+        return name
     try:
         path = _differing_path(json.loads(one), json.loads(other))
     except (ValueError, RecursionError):
-        return ""
-    return f": {'.'.join(path)}" if path else ""
+        return name
+    if name == MANIFEST and (not path or path[0] == "members"):
+        return None  # its digests repeat what another member will show
+    return f"{name}: {'.'.join(path)}" if path else name
 
 
 def _differing_path(one: Any, other: Any) -> list[str]:
-    """Keys that lead to the first difference; `members` is looked at last, since it repeats what differs elsewhere."""
+    """Keys that lead to the first difference."""
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = sorted(one.keys() | other.keys(), key=lambda key: (key == "members", key))
-        for key in keys:
-            if key not in one or key not in other:
-                return [key]
-            if one[key] != other[key]:
-                return [key, *_differing_path(one[key], other[key])]
+        for key in sorted(one.keys() | other.keys(), key=lambda key: (key == "members", key)):
+            if one.get(key) != other.get(key):
+                return [key, *_differing_path(one.get(key), other.get(key))]
     return []
 
 

@@ -5,7 +5,7 @@ are memory addresses and the archive carries dates, so we rewrite what it wrote:
 up, dates are fixed.
 
 What may be loaded is decided by the list below and by nothing in the file. Both sides of this module import scikit-
-learn only when a model is written or loaded; `type_names` needs neither.
+learn only when a model is written or loaded; `check` needs neither.
 """
 
 import io
@@ -49,7 +49,7 @@ TRAINED_HERE = TREES | {
 
 _METRICS = "accuracy_score balanced_accuracy_score brier_score_loss f1_score log_loss precision_score recall_score"
 _KERNELS = "ConstantKernel DotProduct ExpSineSquared Matern Product RBF RationalQuadratic Sum WhiteKernel"
-_SELECTORS = "chi2 f_classif f_regression mutual_info_classif mutual_info_regression"
+_SELECTORS = "chi2 f_classif f_regression"
 
 #: What skops 0.16 does not trust by itself, and scikit-learn 1.9 needs. A list of ours: never what a file asks for.
 ALLOWED = frozenset(
@@ -60,6 +60,8 @@ ALLOWED = frozenset(
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.feature_selection._mutual_info.mutual_info_classif",
+        "sklearn.feature_selection._mutual_info.mutual_info_regression",
         "sklearn.metrics._ranking.roc_auc_score",
         "sklearn.metrics._regression.mean_absolute_error",
         "sklearn.metrics._regression.mean_squared_error",
@@ -127,12 +129,24 @@ def load(data: bytes, *, trees: bool) -> Any:
 
 def check(data: bytes, *, trees: bool) -> None:
     """Look at an archive without loading it. Raises BundleRefused."""
-    names = type_names(data)
+    nodes = list(_nodes(_read_schema(stored_zip.read(data, of="skops form"))))
+    names = {f"{node.get('__module__')}.{node.get('__class__')}" for node in nodes}
     if not trees and names & TREES:
         raise BundleRefused(
             "The skops form holds decision trees, whose content cannot be checked.",
             remedy="Send a forest as ONNX alone, or have the scheduler train it.",
         )
+    if any(_reads_files(node) for node in nodes):
+        raise BundleRefused(
+            "The skops form takes what a request says for the name of a file, and reads it.",
+            remedy='Use `input="content"`.',
+        )
+
+
+def _reads_files(node: dict[str, Any]) -> bool:
+    """Whether a vectorizer of texts was told that its texts are file names."""
+    given = node.get("input")
+    return isinstance(given, dict) and given.get("content") in ('"filename"', '"file"')
 
 
 def foreign_types(data: bytes) -> list[str]:
@@ -140,14 +154,6 @@ def foreign_types(data: bytes) -> list[str]:
     import skops.io
 
     return sorted(set(skops.io.get_untrusted_types(data=data)) - ALLOWED - TRAINED_HERE)
-
-
-def type_names(data: bytes) -> frozenset[str]:
-    """Every type that an archive names. Raises BundleRefused where it is no archive of ours."""
-    return frozenset(
-        f"{node.get('__module__')}.{node.get('__class__')}"
-        for node in _nodes(_read_schema(stored_zip.read(data, of="skops form")))
-    )
 
 
 def _read_schema(members: dict[str, bytes]) -> dict[str, Any]:
