@@ -18,7 +18,7 @@ HOUSEKEEPING = re.compile(r"multiprocessing\.(resource_tracker|forkserver)")
 for _name in [name for name in os.environ if name.startswith(PREFIX)]:
     del os.environ[_name]
 
-# How long an example takes says more about the machine than about the code; the same examples each time, on each worker.
+# How long an example takes says more about the machine than about the code; each run tries the same examples.
 settings.register_profile("understudy", deadline=None, derandomize=True, database=None)
 settings.load_profile("understudy")
 

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hypothesis
 import pytest
-
-hypothesis.settings.register_profile("understudy", deadline=None, derandomize=True, database=None)
-hypothesis.settings.load_profile("understudy")
 
 
 def need(is_there: bool, reason: str) -> None:
