@@ -84,7 +84,8 @@ def check(profile: Profile, reference: Profile | None, ranges: Ranges) -> tuple[
 def _against(profile: Profile, reference: Profile) -> list[Finding]:
     then = [reference.whole, *([reference.new] if reference.new and reference.new.rows >= FEWEST_ROWS else [])]
     found = [*_classes(profile.whole.label, reference.whole.label), *_leaks(profile, reference), *_swaps(profile, then)]
-    for part, rows in ((profile.new, "new rows"), (profile.new_fitted, "new rows to fit")):
+    parts = ((profile.new, "new rows"), (profile.new_fitted, "new rows to fit"), (profile.fitted, "rows to fit"))
+    for part, rows in parts:
         if part is not None and part.rows >= ENOUGH:
             found += [*_null_jumps(part, then, rows), *_stuck(part, then, rows), *_repeats(part, then, rows)]
             found += [*_label_stuck(part, then, rows), *_label_jump(part, then, rows)]
@@ -113,11 +114,11 @@ def _schema(profile: Profile, reference: Profile) -> Iterator[Finding]:
         return Finding(check="schema", column=column, observed=observed, limit=limit, reason=reason)
 
     now, then = profile.whole.columns, reference.whole.columns
-    for name in then.keys() - now.keys():
+    for name in sorted(then.keys() - now.keys()):
         yield finding(name, "absent", then[name].kind, f"The column `{name}` is gone.")
-    for name in now.keys() - then.keys():
+    for name in sorted(now.keys() - then.keys()):
         yield finding(name, now[name].kind, "absent", f"The column `{name}` is new.")
-    for name in now.keys() & then.keys():
+    for name in sorted(now.keys() & then.keys()):
         if now[name].kind != then[name].kind:
             reason = f"The column `{name}` was of kind {then[name].kind} and now is {now[name].kind}."
             yield finding(name, now[name].kind, then[name].kind, reason)
@@ -234,7 +235,7 @@ def _ranges(profile: Profile, ranges: Ranges) -> Iterator[Finding]:
     for name, (low, high) in ranges.items():
         column = profile.whole.columns.get(name)
         for value in [] if column is None else [column.low, column.high]:
-            if value is not None and not (low is None or low <= value) & (high is None or value <= high):
+            if value is not None and not ((low is None or low <= value) and (high is None or value <= high)):
                 limit = f"{'' if low is None else f'{low:g}'}…{'' if high is None else f'{high:g}'}"
                 reason = f"`{name}` holds {value:g}, outside its declared range {limit}."
                 yield Finding(check="range", column=name, observed=value, limit=limit, reason=reason)

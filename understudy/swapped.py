@@ -10,8 +10,6 @@ compared with that of the last accepted snapshot, once as it is and once with a 
 
 The two are called swapped where the exchanged description is nearer by more than `MARGIN`, whichever part of the last
 snapshot (all of it, or its newest rows) is taken for each of the two descriptions.
-
-Measured on replays of three drifting streams (daily weather, hourly rentals, half-hourly electricity): see `MARGIN`.
 """
 
 from collections.abc import Sequence
@@ -22,6 +20,8 @@ from understudy.metrics import FloatArray
 from understudy.profile import ColumnProfile, Part
 
 MARGIN = 0.3
+"""Of 515 honest retrains on daily weather, hourly rentals and half-hourly electricity one came above this (at 0.33,
+with 168 rows); of all exchanged pairs 92 – 96 % do, and the rest are nearly alike (dew point and minimum)."""
 FEWEST_ROWS = 100
 """Below this, chance moves the distances by as much as the margin."""
 
@@ -87,18 +87,21 @@ def _table(table: list[list[float]], part: Part, names: list[str], *, last: bool
 
 
 def _correlation_distances(part: Part, reference: Part, names: list[str]) -> tuple[FloatArray, FloatArray]:
-    """Mean difference of the rank correlations with all other columns and the label."""
+    """For each pair: mean difference of both columns' rank correlations with all others and the label.
+
+    All sums over all columns first, then less the terms of the pair itself: its own correlation, and each with itself.
+    """
     now = _table(part.correlations, part, names, last=True)
     then = _table(reference.correlations, reference, names, last=True)
     count = len(names)
-    own, exchanged = np.zeros((count, count)), np.zeros((count, count))
-    for a in range(count):
-        for b in range(a + 1, count):
-            others = np.ones(count + 1, dtype=bool)
-            others[[a, b]] = False
-            own[a, b] = np.mean(abs(now[[a, b]] - then[[a, b]])[:, others])
-            exchanged[a, b] = np.mean(abs(now[[a, b]] - then[[b, a]])[:, others])
-    return own, exchanged
+    every = np.array([abs(row - then[:count]).sum(axis=1) for row in now[:count]])
+    now, then = now[:count, :count], then[:count, :count]
+    self_now, self_then = np.diag(now), np.diag(then)  # 1, or 0 for a column that does not vary
+    alone = np.diag(every) - abs(self_now - self_then)
+    own = alone[:, None] + alone[None, :] - 2 * abs(now - then)
+    crossed = every - abs(self_now[:, None] - then) - abs(now - self_then[None, :])
+    terms = 2 * (count - 1)
+    return own / terms, (crossed + crossed.T) / terms
 
 
 def _texts(part: Part, references: Sequence[Part]) -> list[tuple[str, str, float]]:

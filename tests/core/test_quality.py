@@ -54,7 +54,7 @@ def test_nothing_new_is_nothing_wrong() -> None:
 
 
 @pytest.mark.fault(72)
-def test_a_renamed_column_is_named_with_both_of_its_names() -> None:
+def test_renamed_columns_are_named_with_both_of_their_names_in_a_fixed_order() -> None:
     given = worlds.world()
     given.columns["speed"] = given.columns.pop("wind")
 
@@ -121,6 +121,12 @@ def test_a_jump_of_nulls_is_refused(where: str, name: str) -> None:
 
     assert f"`{name}` is null in" in reason
     assert "before in 0 %" in reason
+
+
+def test_rows_to_fit_are_judged_even_where_none_of_them_is_new() -> None:
+    given = worlds.changed(worlds.world(), slice(0, worlds.CUT), wind=np.nan)
+
+    assert "null in 100 % of the rows to fit" in only(found(given, known=worlds.CUT), "nulls")
 
 
 def test_a_few_nulls_more_are_believed() -> None:
