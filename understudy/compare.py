@@ -157,8 +157,9 @@ def _decided(candidate: FloatArray, champion: FloatArray, bar: float) -> Compari
 
 
 def block_means(values: FloatArray) -> FloatArray:
-    """Means of 20 contiguous blocks whose sizes differ by at most one row, shape (20,)."""
-    starts = np.arange(BLOCKS) * len(values) // BLOCKS
+    """Means of 20 contiguous blocks, shape (20,); the first ones have one row more where the rows do not divide by 20."""
+    size, rest = divmod(len(values), BLOCKS)
+    starts = np.arange(BLOCKS) * size + np.minimum(np.arange(BLOCKS), rest)
     return np.add.reduceat(values, starts) / np.diff(starts, append=len(values))
 
 
