@@ -157,7 +157,7 @@ def _decided(candidate: FloatArray, champion: FloatArray, bar: float) -> Compari
 
 
 def block_means(values: FloatArray) -> FloatArray:
-    """Means of 20 contiguous blocks, shape (20,); the first ones have one row more where the rows do not divide by 20."""
+    """Means of 20 contiguous blocks, shape (20,); where the rows do not divide by 20, the first ones have one more."""
     size, rest = divmod(len(values), BLOCKS)
     starts = np.arange(BLOCKS) * size + np.minimum(np.arange(BLOCKS), rest)
     return np.add.reduceat(values, starts) / np.diff(starts, append=len(values))
