@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from understudy.adapters import bundle, definitions, frames, recipe, snapshot
 from understudy.adapters.definitions import PACKAGE, Definition
@@ -35,7 +36,7 @@ def check_definition(path: Path) -> list[Complaint]:
     except UnderstudyError as error:
         return [Complaint(error.problem, error.remedy)]
     found: list[Complaint] = []
-    with _borrowed_home():
+    with _borrowed_home(), threadpool_limits(1):  # one thread, as every run
         for stage in (_estimator, _data, _training):
             found += stage(definition)
             if any(complaint.stops for complaint in found):
