@@ -12,6 +12,7 @@ A slot is a time on the wall clock of the zone, and each one is due once:
 Everything is found day by day, so a year of missed slots costs a year of days and not of minutes.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -114,9 +115,10 @@ class Cron:
         """Count, first and last of the slots with after < slot <= until; None where there are none."""
         count, first, last = 0, None, None
         for day in self._days_between(after, until):
-            inside = [slot for slot in _slots_of(self, day) if after < slot <= until]
-            if inside:
-                count, first, last = count + len(inside), first or inside[0], inside[-1]
+            slots = _slots_of(self, day)
+            start, end = bisect_right(slots, after), bisect_right(slots, until)
+            if start < end:
+                count, first, last = count + end - start, first or slots[start], slots[end - 1]
         return (count, first, last) if first and last else None
 
     def _slots(self, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -143,18 +145,22 @@ class Cron:
 @lru_cache(maxsize=4096)
 def _slots_of(cron: Cron, day: date) -> tuple[datetime, ...]:
     """What is due on one day of the zone, in UTC, in order."""
-    zone = _zone(cron.zone)
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    walls = [
-        midnight + timedelta(hours=hour, minutes=minute)  # aware arithmetic within one zone moves the hands, not time
-        for hour in sorted(cron._hours)
-        for minute in sorted(cron._minutes)
-    ]
+    midnight = datetime(day.year, day.month, day.day, tzinfo=_zone(cron.zone))
     if midnight.utcoffset() == (midnight + _DAY).utcoffset():
-        offset = midnight.utcoffset() or timedelta(0)
-        return tuple(wall.replace(tzinfo=UTC) - offset for wall in walls)
+        start = midnight.astimezone(UTC)
+        return tuple(start + time for time in _times_of(cron))
     every_hour = len(cron._hours) == 24
-    return tuple(sorted({moment for wall in walls for moment in _moments(wall, again=every_hour)}))
+    # Aware arithmetic within one zone moves the hands of the clock, and not time.
+    moments = (_moments(midnight + time, again=every_hour) for time in _times_of(cron))
+    return tuple(sorted({moment for found in moments for moment in found}))
+
+
+@lru_cache(maxsize=64)
+def _times_of(cron: Cron) -> tuple[timedelta, ...]:
+    """Times of a day on the wall clock."""
+    return tuple(
+        timedelta(hours=hour, minutes=minute) for hour in sorted(cron._hours) for minute in sorted(cron._minutes)
+    )
 
 
 def _moments(wall: datetime, *, again: bool) -> list[datetime]:

@@ -71,7 +71,7 @@ class Schedule:
     def slots_between(self, after: datetime, until: datetime) -> Slots | None:
         """The slots with after < slot <= until, counted exactly; None where there are none.
 
-        Costs nothing for intervals, and for cron about 0.2 ms for each day on which something is due.
+        Costs nothing for intervals; for cron at most 0.3 ms (every minute) for each day on which something is due.
         """
         found = self.rule.between(after, until)
         return Slots(*found) if found else None
