@@ -322,6 +322,27 @@ def test_a_log_that_was_changed_is_named_by_the_position_of_the_change(copied: I
     assert f"was changed at event {position}" in said.out
 
 
+@pytest.mark.fault(51)
+def test_where_the_api_no_longer_trusts_its_log_it_says_so_and_verify_reads_the_file(copied: Installation) -> None:
+    copied.start_api()
+    with closing(sqlite3.connect(copied.home / "var" / "events.db")) as db, db:
+        db.execute("DROP TRIGGER events_are_never_changed")
+        db.execute("UPDATE events SET data = replace(data, 'coins', 'cones') WHERE position = 2")
+        db.execute("UPDATE events SET hash = 'f' WHERE position = (SELECT max(position) FROM events)")
+    understudy = Shell(copied.environment)
+    wait(lambda: not requests.get(f"{copied.url}/ready", timeout=10).ok, 30)
+
+    status, log = understudy("status"), understudy("verify", "log", "--json")
+    checks = {check["name"]: check for check in understudy("doctor", "--json").json["checks"]}
+
+    assert status.code == 1
+    assert "as it was read" in status.problem
+    assert "as it was read" in checks["API"]["found"]
+    assert checks["log"]["found"] == "The event log was changed at event 2."
+    assert log.code == 1
+    assert log.json["broken_at"] == 2
+
+
 def test_a_verdict_verifies(understudy: Shell) -> None:
     said = understudy("verify", "verdict", "coins", "1")
 

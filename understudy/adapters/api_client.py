@@ -44,6 +44,10 @@ class ApiClient:
     def get(self, path: str, **query: str | int | None) -> Any:
         return self._json(self._send(self._again, "GET", path, params=query))
 
+    def readiness(self) -> Any:
+        """What `/ready` says, also where it says no, with a 503."""
+        return self._json(self._exchange(self._once, "GET", "/ready", None, {}))
+
     def download(self, path: str) -> bytes:
         return self._send(self._again, "GET", path).content
 

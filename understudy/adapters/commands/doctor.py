@@ -13,7 +13,6 @@ from understudy.adapters.audit import Audit, api_pages, audit, file_pages
 from understudy.adapters.commands import checkups
 from understudy.adapters.commands.checkups import Checkup
 from understudy.adapters.commands.connection import address, current_settings, reading
-from understudy.adapters.commands.status import readiness
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say_table, utc_now
 from understudy.errors import LogTampered, Unavailable
 from understudy.settings import Settings
@@ -61,7 +60,7 @@ def examined(settings: Settings, now: datetime) -> Iterator[Checkup]:
 
 def api(client: ApiClient, settings: Settings) -> Checkup:
     try:
-        ready = readiness(client)
+        ready = client.readiness()
     except Unavailable as error:
         return Checkup("API", False, error.problem, error.remedy)
     return Checkup("API", ready["ready"], f"{address(settings)}: {ready['reason']}", "See logs/api.jsonl.")

@@ -8,7 +8,6 @@ import typer
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import address, current_settings, get_if_found, listed, reading
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say_table, utc_now, when
-from understudy.errors import Unavailable
 from understudy.events import timestamp
 from understudy.schedule import Schedule
 
@@ -29,21 +28,11 @@ def status(as_json: AsJson = False) -> None:
     """
     settings, now = current_settings(), utc_now()
     with reading(settings) as client:
-        api = {"url": address(settings), **readiness(client)}
+        api = {"url": address(settings), **client.readiness()}
         models = [summary(client, model, now) for model in listed(client, "/models")]
     answer(as_json, {"api": api, "models": models}, lambda value: show(value, now))
     if not api["ready"]:
         raise typer.Exit(Exit.NO)
-
-
-def readiness(client: ApiClient) -> dict[str, Any]:
-    """What `/ready` says; where it says no, it says so with a 503."""
-    client.get("/health")
-    try:
-        ready = client.get("/ready")
-    except Unavailable as error:
-        return {"ready": False, "reason": error.problem}
-    return {"ready": ready["ready"], "reason": ready["reason"], "position": ready["position"]}
 
 
 def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str, Any]:

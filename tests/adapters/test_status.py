@@ -1,0 +1,99 @@
+"""What `understudy status` says of a model, from what the API says of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from understudy.adapters.commands.status import ending, row, show, waits
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+MODEL: dict[str, Any] = {
+    "name": "rain",
+    "default": True,
+    "champion": "2",
+    "since": "2026-01-31T11:58:00.000000Z",
+    "metric": "log_loss",
+    "value": 0.43210,
+    "waiting": ["4", "3"],
+    "last_run": {"id": "rain-5", "state": "running", "attempt": 1, "reason": "", "verdict": None},
+    "next_slot": "2026-01-31T12:01:00.000000Z",
+    "attention": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "judged_against", "found"),
+    [("passed", "2", True), ("passed", "1", False), ("passed", None, False), ("refused", "2", False)],
+)
+def test_a_version_waits_while_the_champion_that_it_beat_serves(
+    stage: str, judged_against: str | None, found: bool
+) -> None:
+    assert waits({"stage": stage, "verdict": {"champion": judged_against}}, "2") is found
+
+
+def test_a_first_version_waits_where_nothing_serves() -> None:
+    assert waits({"stage": "passed", "verdict": {"champion": None}}, None)
+    assert not waits({"stage": "candidate", "verdict": None}, None)
+
+
+def test_a_row_tells_a_model_at_a_glance() -> None:
+    assert row(MODEL, NOON) == (
+        "rain (default)",
+        "2",
+        "2026-01-31 11:58:00 UTC (2 min ago)",
+        "log_loss 0.4321",
+        "4, 3",
+        "rain-5 running",
+        "2026-01-31 12:01:00 UTC (in 60 s)",
+    )
+
+
+def test_a_model_that_nothing_serves_yet_has_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    bare = {**MODEL, "champion": None, "since": None, "metric": None, "value": None, "waiting": [], "last_run": None}
+
+    show({"api": {"url": "http://127.0.0.1:8000", "ready": True, "reason": "ready"}, "models": [bare]}, NOON)
+
+    assert capsys.readouterr().out.count("–") == 5
+
+
+def test_what_needs_attention_is_shown_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    note = {"time": "2026-01-31T11:59:00.000000Z", "reason": "Version 3 waits.", "remedy": "understudy promote rain 3"}
+
+    show(
+        {
+            "api": {"url": "http://127.0.0.1:8000", "ready": False, "reason": "The log was last read 9 s ago."},
+            "models": [{**MODEL, "attention": [note]}],
+        },
+        NOON,
+    )
+
+    shown = capsys.readouterr().out
+    assert "not ready: The log was last read 9 s ago." in shown
+    assert "(60 s ago): Version 3 waits. → understudy promote rain 3" in shown
+
+
+VERDICT = {
+    "comparison": {"reason": "Its loss is lower."},
+    "gates": [{"passed": True, "reason": "fine"}, {"passed": True, "reason": "fine too"}],
+}
+REFUSAL = {**VERDICT, "gates": [{"passed": True, "reason": "fine"}, {"passed": False, "reason": "It is slow."}]}
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (
+            {"state": "succeeded", "reason": "Version 2 was promoted.", "verdict": VERDICT},
+            "succeeded. Its loss is lower.",
+        ),
+        ({"state": "refused", "reason": "", "verdict": REFUSAL}, "refused. It is slow."),
+        ({"state": "refused", "reason": "It leaks.", "verdict": None}, "refused. It leaks."),
+        ({"state": "skipped", "reason": "No rows.", "verdict": None}, "skipped. No rows."),
+        ({"state": "queued", "reason": "", "verdict": None}, "queued."),
+        ({"state": "running", "attempt": 2, "reason": "silent", "verdict": None}, "running, attempt 2. silent"),
+    ],
+)
+def test_how_a_run_stands_is_told_with_its_reason(run: dict[str, Any], said: str) -> None:
+    assert ending({"attempt": 1, **run}) == said
