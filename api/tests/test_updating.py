@@ -82,6 +82,20 @@ def test_stale_evidence_is_no_ground(api: given.Api) -> None:
     assert judged.json()["passed"] is False
 
 
+def test_data_are_never_judged_by_less_because_the_last_accepted_profile_is_gone(api: given.Api) -> None:
+    api.define()
+    api.register(given.bundle())
+    api.judge("1", given.evidence(api.store, given.bundle(), None))
+    reference = api.client.get("/models/rain").json()["profile"]
+    (api.home / "api" / "prod_models" / "sha256" / reference[:2] / reference).unlink()
+    api.register(given.bundle(trained_on=SECOND))
+
+    judged = api.judge("2", given.evidence(api.store, given.bundle(trained_on=SECOND), None, rows=given.Rows(700, 200)))
+
+    assert judged.status_code == 404
+    assert api.promote("2", role="scheduler").status_code == 409
+
+
 def test_evidence_against_another_champion_is_no_ground(api: given.Api) -> None:
     api.serve(given.bundle(shuffled=True))
     better = given.bundle()

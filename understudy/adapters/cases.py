@@ -35,7 +35,8 @@ def load_case(
         trial: the newest trial of the version where it is to be judged, from the log.
         facts: what the API measured: `environment`, `evidence_age_s`, `api`.
 
-    Raises BadInput where the stored evidence is none, NotFound where a blob is missing.
+    Raises BadInput where the stored evidence is none, NotFound where a blob is missing: without the reference the data
+    would be judged by less than was agreed.
     """
     definition = defined(state, model)
     found, judged = state.version(model, version), Evidence.parse(store.get(evidence))
@@ -59,7 +60,7 @@ def load_case(
         evidence=judged,
         evidence_age_s=facts["evidence_age_s"],
         profile=load_profile(store, judged.profile),
-        reference=None if reference is None else load_profile(store, reference),
+        reference=None if reference is None else Profile.parse(store.get(reference)),
         judged_until=state.model(model).judged_until(version),
         api=facts["api"],
     )
