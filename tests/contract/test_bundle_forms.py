@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from tests.bundles import CUT, NUMBERS, RECIPES, Recipe, customers, made, make
 from understudy.adapters import frames, training
@@ -176,6 +176,13 @@ def test_the_seed_goes_to_every_random_state_that_was_left_open() -> None:
     model = training.fit(RECIPES["forest"]().estimator, features, target, seed=99)
 
     assert model.random_state == 99
+
+
+def test_a_model_that_raises_on_numbers_it_has_not_seen_is_refused_with_the_way_out() -> None:
+    estimator = make_pipeline(OneHotEncoder(), LogisticRegression())
+
+    with pytest.raises(BadDefinition, match=r"`income` that it has not seen\. Let it ignore them"):
+        make(Recipe(estimator, ["income"], "stays", "binary"), customers().assign(income=[1.0, 2.5] * 200))
 
 
 def test_a_model_that_cannot_answer_its_holdout_is_no_version() -> None:

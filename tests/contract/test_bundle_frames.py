@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from understudy.adapters import frames
-from understudy.errors import BadDefinition
+from understudy.errors import BadDefinition, DataRefused
 from understudy.signature import Column
 
 
@@ -68,6 +68,12 @@ def test_columns_come_in_four_kinds() -> None:
 def test_a_dtype_that_no_request_can_send_is_refused_with_the_way_out(values: Any) -> None:
     with pytest.raises(BadDefinition, match=r"`moment` holds values of type .* Make it numbers or text in the source"):
         kinds(moment=values)
+
+
+@pytest.mark.parametrize("value", [1e17, -1e300, np.inf])
+def test_a_number_that_no_request_can_send_is_refused_with_the_way_out(value: float) -> None:
+    with pytest.raises(DataRefused, match=r"`big` holds numbers beyond .* Use another unit"):
+        kinds(big=[1.0, value, None])
 
 
 @pytest.mark.parametrize("name", ["records", "values"])

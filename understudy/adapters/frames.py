@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from understudy.errors import BadDefinition
+from understudy.errors import BadDefinition, DataRefused
+from understudy.rows import LARGEST_NUMBER
 from understudy.signature import RESERVED_NAMES, Column, ColumnKind, Task, Value
 
 DTYPES: Mapping[ColumnKind, str] = {"number": "float64", "integer": "int64", "boolean": "bool", "text": "str"}
@@ -25,7 +26,8 @@ DTYPES: Mapping[ColumnKind, str] = {"number": "float64", "integer": "int64", "bo
 def feature_frame(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Take the columns `names` of a training frame, each cast to the dtype of its kind.
 
-    Raises BadDefinition for names that a request cannot use, and for dtypes that no request can send.
+    Raises BadDefinition for names that a request cannot use and dtypes that no request can send; DataRefused for
+    numbers that are larger than any request may send.
     """
     _check_names(frame, names)
     return pd.DataFrame({name: _cast(frame[name]) for name in names}, index=frame.index)
@@ -99,6 +101,11 @@ def _cast(column: "pd.Series[Any]") -> "pd.Series[Any]":
     kind = _kind_of(column)
     if kind == "integer" and column.isna().any():
         kind = "number"
+    if kind == "number" and column.abs().max() > LARGEST_NUMBER:
+        raise DataRefused(
+            f"The column `{column.name}` holds numbers beyond {LARGEST_NUMBER:g}, which no request can send.",
+            remedy="Use another unit, or make such values null in the source.",
+        )
     return column.astype(DTYPES[kind])  # type: ignore[call-overload, no-any-return]  # stubs list literal dtypes only
 
 

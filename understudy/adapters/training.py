@@ -4,28 +4,26 @@ The same training gives the same bytes, in any process. Runs where the scheduler
 thread.
 """
 
-import dataclasses
 import platform
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from understudy.adapters import bundle, frames, onnx_twin, probes, skops_form
+from understudy.adapters import bundle, onnx_twin, skops_form
+from understudy.adapters.asking import Asked, ask_holdout, ask_probes, learn_signature
 from understudy.adapters.estimators import set_seeds
 from understudy.adapters.frames import Target
-from understudy.adapters.probes import Row
+from understudy.adapters.probes import Known, known_of
 from understudy.adapters.runtime import OnnxModel, SklearnModel
 from understudy.errors import BadDefinition, BundleRefused, ModelFailed
 from understudy.metrics import measure
 from understudy.parity import Answer, compare
-from understudy.rows import LARGEST_NUMBER
-from understudy.signature import Column, Signature, Task, Value
-
-T = TypeVar("T")
+from understudy.signature import Signature, Task
 
 LIBRARIES = ("numpy", "scikit-learn", "skops", "skl2onnx", "onnx", "onnxruntime")
 
@@ -47,14 +45,6 @@ class Facts:
     data: Mapping[str, Any]
     """digest, rows, train_rows, cut, end."""
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Rows, and what scikit-learn answered to them."""
-
-    rows: list[Row]
-    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -116,18 +106,33 @@ def make_bundle(
         holdout: later rows as a `feature_frame` with the same columns; metrics and parity are taken on them.
 
     Raises:
-        BadDefinition: the estimator is none that can be served: it gives no probabilities, or holds foreign code.
+        BadDefinition: the estimator is none that can serve; see `learn_signature`.
+        BundleRefused: it holds code that is not scikit-learn's.
         ModelFailed: it cannot answer the holdout.
     """
-    signature = _learn_signature(model, task=task, target=target, features=features, labels=labels)
-    original = SklearnModel(model, signature)
-    outcome = _outcome(original, holdout)
-    known = frames.rows_of(features)
-    asked = _ask(original, [row for row in frames.rows_of(holdout) if _fits(signature, row)])
-    probed = _ask(original, probes.probe_rows(signature.columns, known))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the questions below are odd on purpose
+        return _bundle_of(model, facts, task, target, features, labels, holdout, holdout_labels)
+
+
+def _bundle_of(
+    model: Any,
+    facts: Facts,
+    task: Task,
+    target: str,
+    features: pd.DataFrame,
+    labels: Target,
+    holdout: pd.DataFrame,
+    holdout_labels: Target,
+) -> bytes:
+    signature = learn_signature(model, task=task, target=target, features=features, labels=labels)
+    known = known_of(signature.columns, features)
+    outcome = _outcome(SklearnModel(model, signature), holdout)
+    asked = ask_holdout(model, signature, holdout)
+    probed = ask_probes(model, signature, features, known)
     form = skops_form.dump(model)
     scale = float(np.std(labels.values)) if task == "regression" else 1.0
-    twin = _twin(form, signature, _joined(asked, probed), scale, integers=_largest_integer(signature, known))
+    twin = _twin(form, signature, asked + probed, scale, known)
     manifest = {
         "format": bundle.FORMAT,
         "model": facts.model,
@@ -160,93 +165,15 @@ def _outcome(original: SklearnModel, holdout: pd.DataFrame) -> Answer:
         ) from error
 
 
-def _learn_signature(model: Any, *, task: Task, target: str, features: pd.DataFrame, labels: Target) -> Signature:
-    if task != "regression" and not hasattr(model, "predict_proba"):
-        raise BadDefinition(
-            f"{type(model).__name__} gives no probabilities, so it cannot be compared with another version.",
-            remedy="Wrap it: CalibratedClassifierCV(estimator).",
-        )
-    classes = None if task == "regression" else tuple(np.asarray(model.classes_).tolist())
-    if classes is not None and classes != labels.classes:
-        raise BadDefinition("The model knows other classes than its training rows.", remedy="Leave labels as they are.")
-    signature = Signature(columns=frames.learn_columns(features), target=target, task=task, classes=classes)
-    return dataclasses.replace(signature, columns=_tried_columns(model, signature, features))
+def _rounds_integers(signature: Signature, known: Mapping[str, Known]) -> bool:
+    """Whether the model has learnt from integers that float32 cannot tell from their neighbours."""
+    integers = [known[column.name] for column in signature.columns if column.kind == "integer"]
+    return any(max(abs(seen.low), abs(seen.high)) > LARGEST_EXACT for seen in integers)
 
 
-def _tried_columns(model: Any, signature: Signature, features: pd.DataFrame) -> tuple[Column, ...]:
-    """Find out by asking where the model answers a null, and where it knows only the categories that it has seen."""
-    original = SklearnModel(model, signature)
-    rows = _spread(frames.rows_of(features), 20)
-    columns = []
-    for i, column in enumerate(signature.columns):
-        known = features[column.name].dropna().tolist()
-        nullable = _answers(original, [_replaced(row, i, None) for row in rows])
-        column = dataclasses.replace(column, nullable=nullable)
-        unknown = probes.unknown_values(column, known)
-        if unknown and not _answers(original, [_replaced(row, i, value) for row in rows for value in unknown]):
-            column = dataclasses.replace(column, categories=_categories(column, known))
-        columns.append(column)
-    return tuple(columns)
-
-
-def _categories(column: Column, known: list[Any]) -> tuple[str | int, ...]:
-    if column.kind == "number":
-        raise BadDefinition(
-            f"The model raises on numbers in `{column.name}` that it has not seen.",
-            remedy='Use OneHotEncoder(handle_unknown="ignore"), or make the column text in the source.',
-        )
-    return tuple(sorted(set(known)))
-
-
-def _replaced(row: Row, i: int, value: Value) -> Row:
-    return [*row[:i], value, *row[i + 1 :]]
-
-
-def _answers(original: SklearnModel, rows: list[Row]) -> bool:
-    try:
-        original(rows)
-    except Exception:  # noqa: BLE001 - that it raises, whatever it raises, is the answer
-        return False
-    return True
-
-
-def _ask(original: SklearnModel, rows: list[Row]) -> Asked:
-    """Ask about all rows at once; where that raises, one by one, without those that the model cannot answer."""
-    if not _answers(original, rows):
-        rows = [row for row in rows if _answers(original, [row])]
-    return Asked(rows, original(rows) if rows else Answer([], None if original.classes is None else []))
-
-
-def _joined(one: Asked, other: Asked) -> Asked:
-    probabilities = None
-    if one.answer.probabilities is not None:
-        probabilities = one.answer.probabilities + (other.answer.probabilities or [])
-    predictions = one.answer.predictions + other.answer.predictions
-    return Asked(one.rows + other.rows, Answer(predictions, probabilities))
-
-
-def _fits(signature: Signature, row: Row) -> bool:
-    """Whether a request could send this row."""
-    return all(_fits_column(column, value) for column, value in zip(signature.columns, row, strict=True))
-
-
-def _fits_column(column: Column, value: Value) -> bool:
-    if value is None:
-        return column.nullable
-    if column.categories is not None:
-        return value in column.categories
-    return column.kind != "number" or abs(float(value)) <= LARGEST_NUMBER
-
-
-def _largest_integer(signature: Signature, rows: list[Row]) -> int:
-    """The largest whole number that the training rows hold in an integer column."""
-    places = [i for i, column in enumerate(signature.columns) if column.kind == "integer"]
-    return max((abs(int(row[i] or 0)) for row in rows for i in places), default=0)
-
-
-def _twin(form: bytes, signature: Signature, asked: Asked, scale: float, *, integers: int) -> Twin:
+def _twin(form: bytes, signature: Signature, asked: Asked, scale: float, known: Mapping[str, Known]) -> Twin:
     """Convert, and let the twin answer everything that the original was asked."""
-    if integers > LARGEST_EXACT:
+    if _rounds_integers(signature, known):
         return Twin(None, "Served as scikit-learn: it has seen integers that ONNX's float32 would round.")
     made = onnx_twin.convert(form, signature.columns)
     if isinstance(made, onnx_twin.NoTwin):
@@ -265,28 +192,8 @@ def _twin(form: bytes, signature: Signature, asked: Asked, scale: float, *, inte
 
 def _golden(asked: Asked, probed: Asked, scale: float) -> bundle.Golden:
     """Some rows of the holdout and some probes, evenly spread over both."""
-    chosen = _joined(_some(asked), _some(probed))
+    chosen = asked.some(GOLDEN_ROWS) + probed.some(GOLDEN_ROWS)
     return bundle.Golden(chosen.rows, chosen.answer.predictions, chosen.answer.probabilities, scale)
-
-
-def _some(asked: Asked) -> Asked:
-    n = range(len(asked.rows))
-    places = _spread(list(n), GOLDEN_ROWS)
-    probabilities = asked.answer.probabilities
-    return Asked(
-        [asked.rows[i] for i in places],
-        Answer(
-            [asked.answer.predictions[i] for i in places],
-            None if probabilities is None else [probabilities[i] for i in places],
-        ),
-    )
-
-
-def _spread(items: Sequence[T], n: int) -> list[T]:
-    """At most n of `items`, evenly spread, the first and last among them."""
-    if len(items) <= n:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (n - 1))] for i in range(n)]
 
 
 def _outputs(answer: Answer) -> "np.ndarray[Any, Any]":
