@@ -8,6 +8,7 @@ import logging
 import secrets
 
 from api.journal import Journal
+from api.judging import Judge
 from api.serving import Served, ServingTable
 from understudy import promotion
 from understudy.compatibility import differences
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 class Promoter:
     """Carries out one wish at a time; any number may ask at once."""
 
-    def __init__(self, journal: Journal, table: ServingTable, environment: str) -> None:
-        self._journal, self._table, self._environment = journal, table, environment
+    def __init__(self, journal: Journal, table: ServingTable, judge: Judge, environment: str) -> None:
+        self._journal, self._table, self._judge, self._environment = journal, table, judge, environment
 
     def promote(self, wish: Wish) -> Promotion:
         """Make `wish` true and return the promotion that did, also where an earlier attempt with its key did.
@@ -32,6 +33,7 @@ class Promoter:
         first.
         """
         self._check_signature(self._journal.catch_up(), wish)
+        self._try_here(wish)
         state = self._journal.decide(lambda state, now: promotion.start(state, wish, now, self._environment))
         model = state.model(wish.model)
         if model.pending is not None and model.pending.key == wish.key:
@@ -62,6 +64,11 @@ class Promoter:
                 f"Clients of {wish.model} would notice version {wish.version}: {' '.join(noticed)}",
                 remedy="Override with a reason once the clients are ready for it.",
             )
+
+    def _try_here(self, wish: Wish) -> None:
+        """A version that was tried with older libraries only is tried with today's before it may come back."""
+        if self._environment not in self._journal.state.version(wish.model, wish.version).trials:
+            self._judge.tried(wish.model, wish.version)
 
     def _ready(self, state: Registry, wish: Wish) -> Served:
         try:

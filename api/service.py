@@ -71,6 +71,7 @@ def open_service(settings: Settings) -> Service:
     pulse, store = SqlitePulse(settings.var / "pulse.db"), FolderStore(settings.store)
     journal, table, environment = Journal(log), ServingTable(store), current_environment()
     health = Health(journal, table)
+    judge = Judge(journal, store, environment, health)
     return Service(
         settings=settings,
         access=access,
@@ -81,8 +82,8 @@ def open_service(settings: Settings) -> Service:
         journal=journal,
         table=table,
         health=health,
-        judge=Judge(journal, store, environment, health),
-        promoter=Promoter(journal, table, environment),
+        judge=judge,
+        promoter=Promoter(journal, table, judge, environment),
         recorder=Recorder(records),
         work=Work(journal, pulse, settings.runs_at_once),
         follower=Follower(journal, table.converge),

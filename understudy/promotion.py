@@ -117,12 +117,16 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
         )
     if judgement.champion != model.champion:
         raise NoGround(
-            f"{name} was compared with version {judgement.champion}, and {model.champion} serves now.",
+            f"{name} was compared with {called(judgement.champion)}, and {called(model.champion)} serves now.",
             remedy="Wait for the next candidate, or override with a reason.",
         )
     if wish.by == "scheduler":
         check_automatic(model, version, judgement.time, now)
     return judgement.position
+
+
+def called(champion: str | None) -> str:
+    return "the constant predictor" if champion is None else f"version {champion}"
 
 
 def check_override(wish: Wish) -> None:

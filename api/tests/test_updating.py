@@ -10,6 +10,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
+from understudy.events import VersionRegistered, VersionTried
+from understudy.state import Registry
 
 SECOND = given.Rows(20, 380)
 
@@ -119,7 +121,7 @@ def test_a_verdict_does_not_outlive_the_champion_it_was_reached_against(api: giv
     promoted = api.promote("2", role="scheduler")
 
     assert promoted.status_code == 409
-    assert "was compared with version 1, and 3 serves now" in promoted.json()["detail"]
+    assert "was compared with version 1, and version 3 serves now" in promoted.json()["detail"]
 
 
 def test_a_model_that_proposes_leaves_the_last_step_to_a_person(api: given.Api) -> None:
@@ -256,6 +258,27 @@ def test_a_demotion_to_a_version_whose_bytes_are_gone_is_refused_and_the_current
     assert "cannot be loaded" in answer.json()["detail"]
     assert api.client.post("/predict", json={"x": 0.1, "y": 0.1}).json()["version"] == "2"
     assert api.kinds()[-1] == "promotion.aborted"
+
+
+def test_a_version_that_only_older_libraries_have_tried_is_tried_again_before_it_serves(api: given.Api) -> None:
+    api.serve(given.bundle())
+    digest = api.store.put(given.bundle(trained_on=SECOND))
+    registered = VersionRegistered(
+        model="rain", version="2", digest=digest, size=1, summary={}, run=None, by="scheduler"
+    )
+    long_ago = VersionTried(
+        model="rain", version="2", digest=digest, environment="older", passed=True, reason="", report={}, against=None
+    )
+    api.service.journal.decide(lambda state, now: [registered, long_ago] if "2" not in versions(state) else [])
+
+    answer = api.promote("2", override="it served once")
+
+    assert answer.status_code == 200
+    assert api.kinds()[-3:] == ["version.tried", "promotion.started", "version.promoted"]
+
+
+def versions(state: Registry) -> set[str]:
+    return {version for _, version in state.versions}
 
 
 def test_a_link_never_promotes_and_shows_the_request_that_does(api: given.Api) -> None:
