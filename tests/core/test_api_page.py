@@ -22,7 +22,8 @@ def may(right: Right) -> str:
 
 def listed(route: APIRoute) -> str:
     assert route.methods is not None
-    return f"| `{'/'.join(sorted(route.methods))} {route.path}` | {route.summary or 'the page, and what it needs'} | {may(ROUTES[route.name])} |"
+    name = f"{'/'.join(sorted(route.methods))} {route.path}"
+    return f"| `{name}` | {route.summary or 'the page, and what it needs'} | {may(ROUTES[route.name])} |"
 
 
 def test_the_page_lists_every_route_and_who_may_use_it() -> None:
