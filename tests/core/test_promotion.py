@@ -163,7 +163,7 @@ def test_a_verdict_against_another_champion_is_no_ground(history: History) -> No
     refused = refusal(history, wish("3", by="scheduler"))
 
     assert isinstance(refused, NoGround)
-    assert refused.problem == "Version 3 of rain was compared with version 1, and 2 serves now."
+    assert refused.problem == "Version 3 of rain was compared with version 1, and version 2 serves now."
 
 
 def test_a_verdict_against_nobody_is_no_ground_once_somebody_serves() -> None:
