@@ -305,6 +305,26 @@ def test_a_tail_that_was_cut_off_is_found_by_whoever_saw_it(seen: EventLog, site
     assert count(site) == 3
 
 
+def test_a_tail_that_was_cut_off_is_found_by_whoever_wrote_it_and_read_nothing(site: LogSite) -> None:
+    with closing(site.open()) as writer:
+        writer.append(*facts(5))
+        site.doctor("DELETE FROM events WHERE position > 3")
+
+        with pytest.raises(LogTampered, match="event 5"):
+            writer.append(fact("6"))
+
+
+def test_a_tail_that_was_cut_off_is_found_by_whoever_read_it_and_wrote_nothing(site: LogSite) -> None:
+    with closing(site.open()) as writer, closing(site.open()) as reader:
+        writer.append(*facts(5))
+        list(reader.read(limit=2))
+        list(reader.read(after=2))
+        site.doctor("DELETE FROM events WHERE position > 3")
+
+        with pytest.raises(LogTampered, match="event 5"):
+            list(reader.read(after=3))
+
+
 def count(site: LogSite) -> int:
     """Rows that the log holds, counted by somebody who has seen nothing."""
     with closing(site.open()) as fresh:
@@ -529,6 +549,19 @@ def test_a_volume_that_was_unmounted_is_not_written_beside(small_volume: Path) -
         with pytest.raises(LogTampered, match="no longer the file"):
             log.append(fact("2"))
         assert list(small_volume.iterdir()) == []
+
+
+def test_another_volume_mounted_over_the_log_is_found_though_its_copy_has_the_same_number(small_volume: Path) -> None:
+    site = SqliteSite(small_volume)
+    with closing(site.open()) as log:
+        log.append(fact("1"))
+        copy = site.file.read_bytes()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small_volume)], check=True)
+        site.file.write_bytes(copy)
+
+        with pytest.raises(LogTampered, match="no longer the file"):
+            log.append(fact("2"))
+    subprocess.run(["umount", "--lazy", str(small_volume)], check=True)
 
 
 def test_a_log_that_its_account_may_not_open_is_unavailable_and_not_begun_anew(small_volume: Path) -> None:

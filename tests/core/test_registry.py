@@ -215,6 +215,7 @@ def agrees(state: Registry) -> None:
         assert model.version_count == len(versions)
         assert set(model.line) <= {version.id for version in versions}
         assert model.promotions[-1].version == model.champion if model.promotions else model.champion is None
+        assert model.pending is None or model.pending.key not in {one.key for one in model.promotions}
         assert all(state.digests[name, version.digest] == version.id for version in versions)
         of_model = [run for run in state.runs.values() if run.model == name]
         assert {run.id for run in of_model if run.state in (RunState.QUEUED, RunState.RUNNING)} == set(model.open_runs)
@@ -465,6 +466,14 @@ def test_a_version_is_tied_to_the_run_that_made_it() -> None:
 
     assert history.state.run("rain-1").version == "1"
     assert history.state.version("rain", "2").run == "gone"
+
+
+def test_a_run_keeps_its_version_where_its_end_names_none() -> None:
+    history = History()
+    end = RunFinished(model="rain", run="rain-1", token=3, outcome="failed", reason="so", version=None, result={})
+    history.add(defined(), requested("first"), registered("1", run="rain-1"), end)
+
+    assert history.state.run("rain-1").version == "1"
 
 
 def requested(slot: str, number: int = 1) -> RunRequested:
