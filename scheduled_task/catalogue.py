@@ -1,0 +1,110 @@
+"""Keeps the API's definitions equal to the files under `models/`, also while somebody edits them."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scheduled_task.run_process import RunProcess, ending
+from scheduled_task.scratch import scratch
+from understudy.adapters.api_client import ApiClient
+from understudy.errors import Unavailable, UnderstudyError
+from understudy.schedule import Schedule
+from understudy.settings import Settings
+
+log = logging.getLogger(__name__)
+
+READ_WITHIN_S = 120.0
+"""A definition describes a model; whatever takes longer is doing something else."""
+
+Files = Mapping[str, tuple[int, int]]
+"""Path -> time of the last change in ns, size in bytes."""
+Known = Callable[[Mapping[str, Schedule], frozenset[str]], None]
+"""Told what is defined now, and which of it is new or different."""
+
+
+class Catalogue:
+    """What the folder of definitions says, and what the API has been told of it. For one thread."""
+
+    def __init__(self, settings: Settings, api: ApiClient, known: Known) -> None:
+        self._settings, self._api, self._known = settings, api, known
+        self._seen: Files | None = None
+        self._bodies: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Read the files again if they have changed, and tell the API what it has not been told yet.
+
+        A broken file is logged with what is wrong and hides no other; its model keeps its last definition.
+        """
+        files = files_in(self._settings.definitions)
+        if files != self._seen and (described := self._describe()) is not None:
+            self._seen = files
+            self._take(described)
+        self._tell()
+
+    def close(self) -> None:
+        self._api.close()
+
+    def _describe(self) -> Mapping[str, Any] | None:
+        with scratch(self._settings.scratch.absolute(), f"definitions-{os.getpid()}") as folder:
+            answer = folder / "answer.json"
+            arguments = [str(self._settings.definitions.absolute()), str(answer)]
+            child = RunProcess("scheduled_task.describe", arguments, folder=folder, home=self._settings.home)
+            code = child.wait(READ_WITHIN_S)
+            printed = child.end()
+            if answer.exists():
+                described: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
+                return described
+        became = f"took longer than {READ_WITHIN_S:g} s" if code is None else ending(code)
+        log.error(
+            "The definitions cannot be read: their process %s. %s",
+            became,
+            printed,
+            extra={"action": "definitions.unreadable"},
+        )
+        return None
+
+    def _take(self, described: Mapping[str, Any]) -> None:
+        for file, reason in described["problems"].items():
+            log.error("%s", reason, extra={"action": "definition.broken", "file": file})
+        gone = self._bodies.keys() - described["definitions"].keys()
+        if described["problems"]:
+            gone = frozenset()  # it may be in the file that is broken
+        for name in sorted(gone):
+            log.warning("Model %s is defined no more; it serves on.", name, extra={"action": "definition.gone"})
+        self._bodies = {
+            name: body for name, body in (self._bodies | described["definitions"]).items() if name not in gone
+        }
+
+    def _tell(self) -> None:
+        changed = set()
+        for name, body in self._bodies.items():
+            if self._told.get(name) == body:
+                continue
+            try:
+                self._api.put(f"/models/{name}", body)
+            except Unavailable:
+                raise
+            except UnderstudyError as error:
+                log.error("The API takes no model %s: %s", name, error, extra={"action": "definition.refused"})
+            else:
+                changed.add(name)
+                log.info("Model %s is defined.", name, extra={"action": "definition.told", "model": name})
+            self._told[name] = body
+        told = {name: Schedule.from_json(body["definition"]["schedule"]) for name, body in self._bodies.items()}
+        self._known(told, frozenset(changed))
+
+
+def files_in(folder: Path) -> Files:
+    """The code below a folder, as far as a change of it can be seen."""
+    found = {}
+    for path in folder.rglob("*.py"):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # gone again
+        found[str(path)] = (stat.st_mtime_ns, stat.st_size)
+    return found
