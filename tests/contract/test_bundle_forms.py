@@ -1,16 +1,19 @@
 """Which form of a model serves, and that it answers what scikit-learn does, through the whole path of a request."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from tests.bundles import CUT, NUMBERS, RECIPES, Recipe, customers, made, make
-from understudy.adapters import frames, training
+from understudy.adapters import frames, onnx_twin, skops_form, training
+from understudy.adapters.onnx_trees import as_float32
 from understudy.errors import BadDefinition, BundleRefused, ModelFailed
 from understudy.parity import Answer, compare
 from understudy.rows import LARGEST_NUMBER, RowDecoder
@@ -121,6 +124,51 @@ def test_a_text_that_reads_nan_is_not_taken_for_a_null() -> None:
     expected = made("mixed, nulls as a category").model.predict_proba(frame)
     assert np.abs(probabilities - expected).max() < 1e-5
     assert len({tuple(row) for row in probabilities.round(4)}) == 3
+
+
+def test_trees_part_numbers_as_scikit_learn_does_where_people_would_write_the_threshold() -> None:
+    """Training knows 0.2 and 0.3 but not 0.25, which in float32 may fall on either side of its own threshold."""
+    bundle = made("boosting")
+    runtime = bundle.open()
+    ages = sorted(set(bundle.features["age"].dropna()))
+    rows = [[round((a + b) / 2, 2), 20_000.0, 2] for a, b in pairwise(ages)]
+
+    probabilities = np.array(runtime.predict(rows).probabilities)
+
+    expected = bundle.model.predict_proba(frames.request_frame(runtime.signature.columns, rows))
+    assert np.abs(probabilities - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "threshold", [0.25, 35.85, 35.849999999999994, 35.85000000000001, -3.3, 0.1 + 0.2, 1e-40, np.inf]
+)
+def test_a_threshold_in_float32_leaves_short_decimals_on_their_side(threshold: float) -> None:
+    shorts = [threshold if np.isinf(threshold) else float(f"{threshold:.7g}"), 0.25, 35.85, 35.86, -3.3, 0.3, 0.0]
+
+    for short in shorts:
+        assert (np.float32(short) <= np.float32(as_float32(threshold))) == (short <= threshold)
+
+
+def test_a_forest_behind_a_scaler_parts_some_numbers_otherwise_and_is_served_by_scikit_learn() -> None:
+    estimator = make_pipeline(StandardScaler(), RandomForestClassifier(20))
+
+    manifest = make(Recipe(estimator, ["age_known"], "stays", "binary")).open().manifest
+
+    assert "a probability differs" in manifest["why"]
+
+
+def test_a_conversion_that_does_not_end_is_given_up() -> None:
+    form = skops_form.dump(made("ridge").model)
+
+    found = onnx_twin.convert(form, made("ridge").open().signature.columns, time_limit_s=0.05)
+
+    assert found == onnx_twin.NoTwin("its conversion to ONNX did not end within 0.05 s")
+
+
+def test_a_conversion_that_crashes_is_given_up() -> None:
+    found = onnx_twin.convert(b"no skops form", made("ridge").open().signature.columns)
+
+    assert found == onnx_twin.NoTwin("its conversion to ONNX crashed")
 
 
 def test_metrics_are_those_of_the_holdout() -> None:

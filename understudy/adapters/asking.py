@@ -1,23 +1,21 @@
 """What a fitted estimator can be asked: its signature, learnt by trying, and its answers to known and to odd rows."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from understudy.adapters import frames, probes
 from understudy.adapters.frames import Target
-from understudy.adapters.probes import Known, Row
+from understudy.adapters.probes import Known, Row, spread
 from understudy.adapters.runtime import SklearnModel
 from understudy.errors import BadDefinition
 from understudy.parity import Answer
 from understudy.rows import LARGEST_NUMBER
 from understudy.signature import Column, Signature, Task, Value
-
-T = TypeVar("T")
 
 ROWS_WITH_NULLS = 10
 """Training rows that are asked again with nulls in them."""
@@ -73,13 +71,6 @@ def ask_probes(model: Any, signature: Signature, features: pd.DataFrame, known: 
     """Ask about rows that training did not hold; those that the estimator cannot answer are left out."""
     rows = probes.probe_rows(signature.columns, known, _some_rows(features, ROWS_WITH_NULLS))
     return _ask(SklearnModel(model, signature), rows)
-
-
-def spread(items: Sequence[T], n: int) -> list[T]:
-    """At most n of `items`, evenly spread, the first and last among them."""
-    if len(items) <= n:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (n - 1))] for i in range(n)]
 
 
 def _tried(original: SklearnModel, column: Column, i: int, rows: list[Row], known: Known) -> Column:

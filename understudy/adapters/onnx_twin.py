@@ -14,24 +14,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from understudy.adapters import child, onnx_check, skops_form
 from understudy.adapters.estimators import parts_of
+from understudy.adapters.onnx_trees import mend_trees
 from understudy.adapters.runtime import NUMBERS, TEXTS
 from understudy.errors import BundleRefused
 from understudy.rows import NULL_TEXT
 from understudy.signature import Column, ColumnKind
 
 TIME_LIMIT_S = 60.0
-
-#: What makes up the shape of a tree, as scikit-learn and as ONNX name it.
-TREE_FIELDS = ("left_child", "right_child", "feature")
-ONNX_TREE_FIELDS = ("nodes_truenodeids", "nodes_falsenodeids", "nodes_featureids")
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ def _convert(model: Any, kinds: list[ColumnKind]) -> bytes:
     options = {"zipmap": False} if hasattr(model, "predict_proba") else None
     used = [(name, kind) for name, kind in inputs if kind.shape[1]]
     onnx = skl2onnx.to_onnx(model, initial_types=used, options=options)
-    _send_nulls_as_trees_do(onnx, model)
+    mend_trees(onnx, model)
     _encode_nulls(onnx, model)
     return bytes(onnx.SerializeToString())
 
@@ -117,34 +112,6 @@ def _prepare(model: Any, kinds: list[ColumnKind]) -> None:
             )
         if hasattr(part, "flatten_transform"):  # a vote, which converts only so; it concerns `transform` alone
             part.flatten_transform = False
-
-
-def _send_nulls_as_trees_do(onnx: Any, model: Any) -> None:
-    """Tell each node of a forest which way a null goes: the converter does so for histogram boosting only."""
-    leftward = {}
-    for part in parts_of(model):
-        if hasattr(part, "tree_"):
-            nodes = part.tree_.__getstate__()["nodes"]
-            branch = nodes["left_child"] >= 0
-            shape = zip(*(np.where(branch, nodes[name], 0).tolist() for name in TREE_FIELDS), strict=True)
-            leftward[tuple(shape)] = np.where(branch, nodes["missing_go_to_left"], 0).tolist()
-    for node in onnx.graph.node:
-        if node.op_type in ("TreeEnsembleClassifier", "TreeEnsembleRegressor"):
-            _mark_nulls({attribute.name: attribute.ints for attribute in node.attribute}, leftward)
-
-
-def _mark_nulls(attributes: dict[str, Any], leftward: dict[tuple[tuple[int, ...], ...], list[int]]) -> None:
-    """Set the marks of one operator; trees are recognised by their shape, and parity finds one that is taken for
-    another.
-    """
-    marks = attributes["nodes_missing_value_tracks_true"]
-    if any(marks):
-        return
-    rows = zip(*(attributes[name] for name in ("nodes_treeids", *ONNX_TREE_FIELDS)), strict=True)
-    shapes = [tuple(row[1:] for row in tree) for _, tree in groupby(rows, key=itemgetter(0))]
-    found = [mark for shape in shapes for mark in leftward.get(shape, [0] * len(shape))]
-    del marks[:]
-    marks.extend(found)
 
 
 def _encode_nulls(onnx: Any, model: Any) -> None:

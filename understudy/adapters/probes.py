@@ -7,17 +7,28 @@ extremes    far outside the training rows, up to the largest number that a reque
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from understudy.rows import LARGEST_NUMBER
 from understudy.signature import Column, Value
 
+T = TypeVar("T")
+FloatArray = npt.NDArray[np.float64]
 Row = list[Value]
 
 UNKNOWN_TEXTS = ("no such category", "", "NO SUCH CATEGORY")
 SPANS_AWAY = 10
 """How far outside the training rows the near extremes lie, in multiples of their range."""
+
+
+MIDDLES = 20
+"""Most numbers between known ones that are tried in one column."""
+MOST_DIGITS = 4
+"""After the point; numbers with more are measurements that nobody sends twice."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ class Known:
     high: float
     values: frozenset[Value]
     """Every text or integer; empty for numbers, of which a column may hold millions."""
+    between: tuple[float, ...]
+    """Some middles of neighbouring values, where they need no more digits than the values themselves."""
 
 
 def known_of(columns: Sequence[Column], features: pd.DataFrame) -> dict[str, Known]:
@@ -37,9 +50,18 @@ def known_of(columns: Sequence[Column], features: pd.DataFrame) -> dict[str, Kno
 
 def _known(column: Column, seen: "pd.Series[float]") -> Known:
     if column.kind == "text" or seen.empty:
-        return Known(0.0, 0.0, frozenset(seen.unique().tolist()))
+        return Known(0.0, 0.0, frozenset(seen.unique().tolist()), ())
     values = frozenset(seen.unique().tolist()) if column.kind == "integer" else frozenset()
-    return Known(float(seen.min()), float(seen.max()), values)
+    return Known(float(seen.min()), float(seen.max()), values, _between(np.unique(seen.to_numpy(dtype="float64"))))
+
+
+def _between(distinct: FloatArray) -> tuple[float, ...]:
+    digits = next((d for d in range(MOST_DIGITS + 1) if (distinct.round(d) == distinct).all()), None)
+    if digits is None:
+        return ()
+    middles = (distinct[:-1] + distinct[1:]) / 2
+    short = middles[np.abs(middles.round(digits) - middles) < 10.0**-MOST_DIGITS / 4].round(digits)
+    return tuple(spread(short.tolist(), MIDDLES))
 
 
 def unknown_values(column: Column, known: Known) -> list[Value]:
@@ -64,15 +86,29 @@ def extreme_values(column: Column, known: Known) -> list[Value]:
 
 
 def probe_rows(columns: Sequence[Column], known: Mapping[str, Known], rows: Sequence[Row]) -> list[Row]:
-    """All probes, in a fixed order: nulls in some training `rows`, everything else in a row of typical values."""
+    """All probes, in a fixed order: nulls and middles in some training `rows`, the others in a typical row."""
     typical = [column.example for column in columns]
-    found = list(_null_rows(columns, [typical, *rows]))
+    found = [*_null_rows(columns, [typical, *rows]), *_middle_rows(columns, known, [*rows, typical])]
     for make in (unknown_values, extreme_values):
         values = {i: make(column, known[column.name]) for i, column in enumerate(columns)}
         found += [_with(typical, {i: value}) for i, given in values.items() for value in given]
         for k in range(max(map(len, values.values()), default=0)):
             found.append(_with(typical, {i: given[k] for i, given in values.items() if k < len(given)}))
     return [row for row in found if all(v is not None or c.nullable for v, c in zip(row, columns, strict=True))]
+
+
+def spread(items: Sequence[T], n: int) -> list[T]:
+    """At most n of `items`, evenly spread, the first and last among them."""
+    if len(items) <= n:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (n - 1))] for i in range(n)]
+
+
+def _middle_rows(columns: Sequence[Column], known: Mapping[str, Known], rows: Sequence[Row]) -> Iterator[Row]:
+    for i, column in enumerate(columns):
+        if column.categories is None and column.kind in ("number", "integer"):
+            for k, middle in enumerate(known[column.name].between):
+                yield _with(rows[k % len(rows)], {i: int(middle) if column.kind == "integer" else middle})
 
 
 def _null_rows(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Row]:
