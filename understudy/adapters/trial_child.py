@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from understudy.adapters import bundle, onnx_check
+from understudy.adapters import bundle, onnx_check, skops_form
 from understudy.adapters.runtime import Runtime, open_bundle
 from understudy.errors import BundleRefused, ModelFailed
 from understudy.parity import TOLERANCE
@@ -86,6 +86,8 @@ def _opened(data: bytes, expected: dict[str, Any]) -> Runtime:
     parts = bundle.unpack(data, digest=expected["digest"])
     if bundle.ONNX in parts.forms:
         onnx_check.check_onnx(parts.forms[bundle.ONNX])
+    if bundle.SKOPS in parts.forms:
+        skops_form.check(parts.forms[bundle.SKOPS], trees=expected["trees"])
     runtime = open_bundle(data, digest=expected["digest"], trees=expected["trees"])
     runtime.check_golden()
     return runtime
