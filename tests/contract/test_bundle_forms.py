@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -221,9 +222,14 @@ def test_the_seed_goes_to_every_random_state_that_was_left_open() -> None:
     features = frames.feature_frame(frame, NUMBERS)
     target = frames.target_of(frame["segment"], task="multiclass")
 
-    model = training.fit(RECIPES["forest"]().estimator, features, target, seed=99)
+    search = GridSearchCV(RandomForestClassifier(3), {"max_depth": [2]}, cv=KFold(3, shuffle=True))
+    given = RandomForestClassifier(3, random_state=4)
 
-    assert model.random_state == 99
+    model = training.fit(search, features, target, seed=99)
+
+    assert (model.best_estimator_.random_state, model.cv.random_state) == (99, 99)
+    assert search.cv.random_state is None
+    assert training.fit(given, features, target, seed=99).random_state == 4
 
 
 def test_a_model_that_raises_on_numbers_it_has_not_seen_is_refused_with_the_way_out() -> None:

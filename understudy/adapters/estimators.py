@@ -22,10 +22,13 @@ def parts_of(estimator: Any) -> Iterator[Any]:
 
 
 def set_seeds(estimator: Any, seed: int) -> None:
-    """Give every `random_state` that is open the seed."""
+    """Give every `random_state` that is open the seed, in splitters too, which are no parameters of their own."""
     given = estimator.get_params(deep=True)
     open_seeds = [name for name, value in given.items() if name.split("__")[-1] == "random_state" and value is None]
     estimator.set_params(**dict.fromkeys(open_seeds, seed))
+    for part in parts_of(estimator):
+        if vars(part).get("random_state", seed) is None:
+            part.random_state = seed
 
 
 def forget_process(estimator: Any) -> None:
