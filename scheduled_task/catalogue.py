@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Catalogue:
         self._api.close()
 
     def _describe(self) -> Mapping[str, Any] | None:
-        with scratch(self._settings.scratch.absolute(), f"definitions-{os.getpid()}") as folder:
+        with scratch(self._settings.scratch.absolute(), f"definitions-{socket.gethostname()}-{os.getpid()}") as folder:
             answer = folder / "answer.json"
             arguments = [str(self._settings.definitions.absolute()), str(answer)]
             child = RunProcess("scheduled_task.describe", arguments, folder=folder, home=self._settings.home)

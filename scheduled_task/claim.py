@@ -91,13 +91,16 @@ class Hold:
 
     def _beat(self) -> None:
         path, body = f"/runs/{self._claim.id}/heartbeat", {"token": self._claim.token}
+        level = logging.WARNING
         while True:
             try:
                 self._api.post(path, body)
+                level = logging.WARNING
             except StaleClaim:
                 self.over.set()
                 return
             except UnderstudyError as error:
-                log.warning("No heartbeat: %s", error, extra={"action": "heartbeat.failed", "run": self._claim.id})
+                log.log(level, "No heartbeat: %s", error, extra={"action": "heartbeat.failed", "run": self._claim.id})
+                level = logging.DEBUG  # once, when it begins to fail
             if self._done.wait(self._every_s):
                 return

@@ -13,9 +13,9 @@ class Firsts:
         self._seen: dict[str, tuple[str, float]] = {}
 
     def due(self, models: Mapping[str, Mapping[str, Any]], now_s: float) -> dict[str, str]:
-        """Model -> slot, for those whose pause is over."""
+        """Model -> slot, for those whose pause is over; the default model first, since `/predict` waits for it."""
         found = {}
-        for name, model in models.items():
+        for name, model in sorted(models.items(), key=lambda item: not item[1]["default"]):
             wanted = first_slot(model)
             if wanted is None:
                 self._seen.pop(name, None)

@@ -68,16 +68,16 @@ class Parts:
         self._settings, self._scheduler = settings, scheduler
         self._stop = Event()
         self._schedules: dict[str, Schedule] = {}
-        self._clock = ClockWatch()
+        self._watch = ClockWatch()
         self._asking = Asking(self.connect())
         self._catalogue = Catalogue(settings, self.connect(), self._known)
         repeated = [
             Every("definitions", self._catalogue.check, seconds=DEFINITIONS_EVERY_S),
             Every("slots", self._ask_for_the_rest, seconds=REST_EVERY_S),
-            Every("clock", self._check_clock, seconds=CLOCK_EVERY_S),
         ]
         workers = [Worker(settings, self.connect, number=n + 1) for n in range(settings.runs_at_once)]
         self._parts: list[Part] = [*repeated, *workers]
+        self._clock = Every("clock", self._check_clock, seconds=CLOCK_EVERY_S)
         self._opening = Thread(target=self._open, name="opening", daemon=True)
 
     def connect(self, **options: Any) -> ApiClient:
@@ -85,16 +85,17 @@ class Parts:
         return ApiClient(self._settings.api_url, token_of("scheduler", self._settings), **options)
 
     def start(self) -> None:
+        self._clock.start()
         self._opening.start()
 
     def stop(self) -> None:
         """Claim nothing more, kill what trains, and wait for the threads as long as a container may take."""
         self._stop.set()
-        for part in self._parts:
+        for part in (*self._parts, self._clock):
             part.stop()
         until_s = monotonic() + STOP_WITHIN_S
         self._opening.join(STOP_WITHIN_S)
-        for part in self._parts:
+        for part in (*self._parts, self._clock):
             part.join(max(0.0, until_s - monotonic()))
         self._asking.close()
         self._catalogue.close()
@@ -147,7 +148,8 @@ class Parts:
         self._asking.rest(frozenset(self._schedules))
 
     def _check_clock(self) -> None:
-        jumped_s = self._clock.jumped_s()
+        self._scheduler.wakeup()  # a signal that came just before it fell asleep is not seen until it wakes
+        jumped_s = self._watch.jumped_s()
         if not jumped_s:
             return
         log.warning("The clock was set by %.0f s.", jumped_s, extra={"action": "clock.jumped", "seconds": jumped_s})

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 WAIT_S = 2
 """Of one long poll: short, since whoever stops waits for the last one."""
 LOOK_EVERY_S = 0.1
-LONGEST_PAUSE_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 Connect = Callable[..., ApiClient]
 """Makes a client with the scheduler's token; each thread has its own."""
@@ -58,13 +58,14 @@ class Worker:
 
     def _loop(self) -> None:
         api = self._connect()
-        pause_s = 0.2
+        pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
                 given = api.post_once("/runs/claim", {"claimant": self._claimant, "wait_s": WAIT_S})
-                pause_s = 0.2
+                pause_s = FIRST_PAUSE_S
             except UnderstudyError as error:
-                log.warning("No run can be claimed: %s", error, extra={"action": "claim.failed"})
+                level = logging.DEBUG if pause_s > FIRST_PAUSE_S else logging.WARNING  # once, when it begins to fail
+                log.log(level, "No run can be claimed: %s", error, extra={"action": "claim.failed"})
                 self._stop.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
                 continue
