@@ -6,17 +6,17 @@ This is where users' code runs: the definition, its source and its estimator. So
 no business with the API. It tells its parent what came of it in one file, and the parent tells the API.
 """
 
-import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scheduled_task import limits
+from scheduled_task.job import LONGEST_REASON, RESULT, Ended, Job
 from understudy.errors import BundleRefused, DataRefused, SourceFailed, UnderstudyError
 from understudy.events import moment
 
@@ -29,71 +29,8 @@ if TYPE_CHECKING:
     from understudy.ports import ArtifactStore
     from understudy.profile import Profile
 
-JOB, RESULT = "job.json", "result.json"
-LONGEST_REASON = 1_900
-"""Characters that the API takes."""
 MOST_HOLDOUTS = 200
 """Files kept under `test_data/`; the store has them all."""
-TRAVEL = timedelta(seconds=60)
-"""A run that looks further back than this was asked for the data of another time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What the parent was given with its claim, and where things are."""
-
-    run: Mapping[str, Any]
-    model: Mapping[str, Any]
-    source_digest: str
-    champion: Mapping[str, str] | None
-    store: str
-    definitions: str
-    holdouts: str
-    memory_mb: int
-
-    @classmethod
-    def read(cls, file: Path) -> "Job":
-        return cls(**json.loads(file.read_text("utf-8")))
-
-    def write(self, file: Path) -> None:
-        file.write_text(json.dumps(asdict(self)), "utf-8")
-
-    @property
-    def chosen(self) -> bool:
-        """True where somebody wants this very training, and not just whatever is due."""
-        by_hand = str(self.run["slot"]).startswith("by-hand/")
-        return by_hand and any(self.run[name] for name in ("params", "start_date", "end_date", "like"))
-
-    @property
-    def travels(self) -> bool:
-        """True where the rows are those of another time, and so not to be measured against the last snapshot."""
-        back = moment(self.run["requested_at"]) - moment(self.run["as_of"])
-        return bool(self.run["start_date"] or self.run["end_date"]) or back > TRAVEL
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How the training ended. `trained` is not the end of the run yet: the API judges."""
-
-    outcome: Literal["trained", "skipped", "refused", "failed"]
-    reason: str = ""
-    bundle: str | None = None
-    evidence: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was measured: digests, rows, seconds per stage."""
-
-    @classmethod
-    def read(cls, file: Path) -> "Ended | None":
-        """What a process has left; None where it left nothing whole."""
-        try:
-            return cls(**json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def write(self, file: Path) -> None:
-        temporary = file.with_suffix(".writing")
-        temporary.write_text(json.dumps(asdict(self), default=str), "utf-8")
-        temporary.replace(file)
 
 
 class Notes:
@@ -116,18 +53,24 @@ def carry_out(job: Job, store: "ArtifactStore", folder: Path) -> Ended:
     notes = Notes()
     try:
         return Training(job, store, folder, notes).run()
-    except SourceFailed as error:
-        return Ended(outcome="failed", reason=f"source: {error}"[:LONGEST_REASON], facts=notes.facts)
-    except DataRefused as error:
-        return Ended(outcome="refused", reason=str(error)[:LONGEST_REASON], facts=notes.facts)
-    except UnderstudyError as error:
-        return Ended(outcome="failed", reason=str(error)[:LONGEST_REASON], facts=notes.facts)
-    except MemoryError:
-        reason = f"Training needed more than the {job.memory_mb} MiB that UNDERSTUDY_RUN_MEMORY_MB allows."
-        return Ended(outcome="failed", reason=reason, facts=notes.facts)
-    except Exception as error:  # noqa: BLE001 - an estimator may raise anything; the run must end with its reason
-        reason = f"Training raised {type(error).__name__}: {' '.join(str(error).split())}"
-        return Ended(outcome="failed", reason=reason[:LONGEST_REASON], facts=notes.facts)
+    except Exception as error:  # noqa: BLE001 - sources and estimators may raise anything; the run ends with its reason
+        outcome, reason = explained(error, job)
+        return Ended(outcome=outcome, reason=reason[:LONGEST_REASON], facts=notes.facts)
+
+
+def explained(error: Exception, job: Job) -> tuple[Literal["refused", "failed"], str]:
+    """How a run ends that met `error`, and why in words."""
+    match error:
+        case DataRefused():
+            return "refused", str(error)
+        case SourceFailed():
+            return "failed", f"source: {error}"
+        case UnderstudyError():
+            return "failed", str(error)
+        case MemoryError():
+            limit = f"{job.memory_mb} MiB that UNDERSTUDY_RUN_MEMORY_MB allows"
+            return "failed", f"Training needed more than the {limit}."
+    return "failed", f"Training raised {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 class Training:
@@ -172,7 +115,7 @@ class Training:
         taken = snapshot.take(
             model,
             as_of=moment(run["as_of"]),
-            now=moment(run["requested_at"]),
+            now=datetime.now(UTC),
             start=moment(run["start_date"]) if run["start_date"] else None,
             end=moment(run["end_date"]) if run["end_date"] else None,
         )

@@ -14,10 +14,10 @@ from typing import Any
 
 from scheduled_task import proposal
 from scheduled_task.claim import Claim, Hold, LetGo
+from scheduled_task.job import JOB, LONGEST_REASON, RESULT, Ended, Job
 from scheduled_task.proposal import Ending
 from scheduled_task.run_process import RunProcess, ending
 from scheduled_task.scratch import scratch
-from scheduled_task.train import JOB, LONGEST_REASON, RESULT, Ended, Job
 from understudy.adapters.api_client import ApiClient
 from understudy.errors import UnderstudyError
 from understudy.settings import Settings

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from scheduled_task.train import Ended, Job, carry_out
+from scheduled_task.job import Ended, Job
+from scheduled_task.train import carry_out
 from tests.adapters.stream import rows
 from understudy.adapters import definitions
 from understudy.adapters.folder_store import FolderStore

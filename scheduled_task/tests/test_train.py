@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scheduled_task.job import Ended
 from scheduled_task.tests.given import DEFINITION, Workshop, stream
-from scheduled_task.train import Ended, keep
+from scheduled_task.train import keep
 from tests.adapters.stream import at
 from understudy.adapters.bundle import unpack
 from understudy.events import timestamp

@@ -4,9 +4,10 @@ import pytest
 
 from scheduled_task.asking import Asking
 from scheduled_task.claim import Claim, Hold, LetGo
+from scheduled_task.job import Ended, Job
 from scheduled_task.tests.given import DEFINITION, stream
 from scheduled_task.tests.site import Site, working
-from scheduled_task.train import Ended, Job, carry_out
+from scheduled_task.train import carry_out
 from tests.adapters.stream import at
 from understudy.adapters.folder_store import FolderStore
 from understudy.errors import StaleClaim
