@@ -134,6 +134,27 @@ def test_a_window_by_hand_is_not_measured_against_the_whole(workshop: Workshop, 
     assert (ended.outcome, ended.facts["rows"]) == ("trained", 300)
 
 
+def test_a_look_at_an_earlier_moment_is_not_measured_against_a_later_snapshot(workshop: Workshop, first: Ended) -> None:
+    asked_now = {"requested_at": timestamp(at(2000))}
+
+    ended = workshop.carry_out(
+        workshop.after(workshop.job(at(400), slot="by-hand/1", params={"C": 1.0}, **asked_now), first)
+    )
+
+    assert (ended.outcome, ended.facts["rows"]) == ("trained", 401)
+
+
+def test_rows_that_arrived_while_the_run_waited_are_left_out_and_do_not_come_from_the_future(
+    workshop: Workshop,
+) -> None:
+    workshop.arrive(stream(1200))
+    gives_everything = workshop.define(DEFINITION.replace('Csv("rows.csv", time="at")', 'Csv("rows.csv")'))
+
+    ended = workshop.carry_out(replace(workshop.job(at(999)), source_digest=gives_everything))
+
+    assert (ended.outcome, ended.facts["rows"]) == ("trained", 1000)
+
+
 def test_a_run_trains_with_the_definition_that_was_recorded_for_it(workshop: Workshop) -> None:
     job = workshop.job(at(1000), slot="first")
     workshop.define(DEFINITION.replace("LogisticRegression()", "LogisticRegression(C=0.0001)"))
