@@ -23,6 +23,7 @@ Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "o
 ROUTES: Mapping[str, Right] = {
     "health": "open",
     "ready": "open",
+    "root": "open",
     "docs": "open",
     "docs_asset": "open",
     "openapi": "open",

@@ -93,7 +93,7 @@ def answer(scope: Scope, error: UnderstudyError) -> Response:
 
 async def on_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, UnderstudyError)
-    if status_of(error) >= 500:
+    if status_of(error) >= 500 and not isinstance(error, errors.NothingServes):
         log.warning("%s", error, extra={"action": "request_failed", "code": error.code})
     return answer(request.scope, error)
 

@@ -66,7 +66,12 @@ class Journal:
                 return self.state
 
     def read(self, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        return list(self._log.read(after=after, limit=limit))
+        """Events as they stand in the log. Raises LogTampered, and then control is read-only from now on."""
+        try:
+            return list(self._log.read(after=after, limit=limit))
+        except LogTampered as damage:
+            self.damage = damage
+            raise
 
     def entry(self, position: int) -> Recorded:
         """The event at a position that the state names."""

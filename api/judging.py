@@ -14,7 +14,7 @@ from api.health import Health
 from api.journal import Journal
 from understudy import runs
 from understudy.adapters.bundle import unpack
-from understudy.adapters.cases import load_case
+from understudy.adapters.cases import defined, load_case
 from understudy.adapters.trial import TrialLimits, try_bundle
 from understudy.errors import BadInput, BundleRefused
 from understudy.events import AttentionNeeded, Event, Role, VerdictReached, VersionRegistered, VersionTried, moment
@@ -136,16 +136,22 @@ class Judge:
         judgement = self._journal.decide(decide).version(model, version).judgement
         assert judgement is not None
         verdict = verdicts[0]
+        self._tell(verdict, model, version)
+        return verdict, judgement.position
+
+    def _tell(self, verdict: Verdict, model: str, version: str) -> None:
+        """Log the verdict; at WARNING what a person should look at."""
+        waits = verdict.passed and not promotes_itself(self._journal.state, model)
+        said = "passed" if verdict.passed else f"refused: {' '.join(verdict.reasons)}"
         log.log(
-            logging.INFO if verdict.passed else logging.WARNING,
+            logging.WARNING if waits or not verdict.passed else logging.INFO,
             "version %s of %s %s%s",
             version,
             model,
-            "passed" if verdict.passed else "refused: ",
-            "" if verdict.passed else " ".join(verdict.reasons),
+            said,
+            ", and waits for a person" if waits else "",
             extra={"action": "judged", "model": model, "version": version, "passed": verdict.passed},
         )
-        return verdict, judgement.position
 
 
 def registered(
@@ -186,10 +192,13 @@ def held(state: Registry, model: str, run: str | None, token: int | None) -> Non
         raise BadInput(f"Run {run} is not one of {model}.", remedy="Write to the model that the run is of.")
 
 
+def promotes_itself(state: Registry, model: str) -> bool:
+    return bool(defined(state, model)["promotion"]["mode"] == "auto")
+
+
 def attention(state: Registry, event: VerdictReached, verdict: Verdict) -> list[Event]:
     """A refused version, and one that waits for a person, need somebody to look."""
-    mode = (state.model(event.model).definition or {}).get("promotion", {}).get("mode")
-    if verdict.passed and mode == "auto":
+    if verdict.passed and promotes_itself(state, event.model):
         return []
     name = f"Version {event.version} of {event.model}"
     return [

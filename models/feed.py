@@ -18,6 +18,7 @@ import pandas as pd
 
 from understudy.errors import SourceFailed
 
+RECENT = timedelta(minutes=10)
 HERE = Path(__file__).parent
 
 
@@ -56,11 +57,11 @@ class Feed:
 
         Raises SourceFailed where there is no such row, or the file or the first use cannot be read.
         """
-        frame = self._rows()
-        start = self._first_use()
+        moment = as_of or self.clock()
+        frame, start = self._rows(), self._first_use(moment)
         arrived_at = [start + self._since_first_use(row) for row in range(len(frame))]
         frame["arrived_at"] = pd.to_datetime(pd.Series(arrived_at), utc=True)
-        arrived = frame[frame["arrived_at"] <= (as_of or self.clock())]
+        arrived = frame[frame["arrived_at"] <= moment]
         if arrived.empty:
             raise SourceFailed(f"No row of `{self.file}` had arrived by then.", remedy="Ask for a later `as_of`.")
         arrived.attrs["note"] = self._note(len(arrived), len(frame), arrived_at[-1])
@@ -99,12 +100,17 @@ class Feed:
         logging.getLogger(__name__).info(note)
         return note
 
-    def _first_use(self) -> datetime:
-        """The remembered moment. Whoever is first writes it down, whole or not at all; all others read it."""
+    def _first_use(self, moment: datetime | None = None) -> datetime:
+        """The remembered moment. Whoever is first writes it down, whole or not at all; all others read it.
+
+        A first run asks for the rows of the moment when it was requested, a few seconds ago: that is the first use.
+        """
         place = self.state or _scheduler_state() / f"{self.file}.json"
         try:
             if not place.exists():
-                _write_once(place, json.dumps({"first_use": self.clock().isoformat()}))
+                now = self.clock()
+                first = moment if moment is not None and now - RECENT <= moment <= now else now
+                _write_once(place, json.dumps({"first_use": first.isoformat()}))
             return datetime.fromisoformat(json.loads(place.read_text())["first_use"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SourceFailed(

@@ -20,6 +20,7 @@ ALL, KNOWN = set(WHO) - {WRONG}, {CLIENT, SCHEDULER, OPERATOR}
 GOLDEN: dict[tuple[str, str], set[str]] = {
     ("GET", "/health"): ALL,
     ("GET", "/ready"): ALL,
+    ("GET", "/"): ALL,
     ("GET", "/docs"): ALL,
     ("GET", "/docs/{name}"): ALL,
     ("GET", "/openapi.json"): ALL,

@@ -1,4 +1,4 @@
-"""The folders that a process needs: made where they are missing, refused where anybody could plant something in them."""
+"""The folders that a process needs: made where they are missing, refused where anybody could plant something."""
 
 from pathlib import Path
 
