@@ -20,8 +20,8 @@ MAX_ROWS = 10_000
 MAX_TEXT = 100_000
 """Characters in one text value."""
 
-LARGEST_NUMBER = 2.0**53
-"""Where a float no longer tells neighbouring integers apart. Squares of larger numbers overflow in many models."""
+LARGEST_NUMBER = 1e15
+"""Floats tell all integers up to here apart, and the float32 of many models can still hold the square."""
 
 #: Stands for a null in the text columns of an ONNX form, whose strings know none; Unicode promises that no text has it.
 NULL_TEXT = "\uffff"

@@ -70,7 +70,7 @@ def test_integers_are_numbers_and_come_as_floats() -> None:
         ({"temp °F": "61"}, "`temp °F` should be a number or null. Send a number or null."),
         ({"temp °F": True}, "`temp °F` should be a number or null."),
         ({"temp °F": [1]}, "`temp °F` should be a number or null."),
-        ({"temp °F": 1e16}, "`temp °F` is beyond the limit of 9.0072e+15. Send less, or another unit."),
+        ({"temp °F": 1.001e15}, "`temp °F` is beyond the limit of 1e+15. Send less, or another unit."),
         ({"visits": 1.5}, "Row 0: `visits` should be an integer. Send an integer."),
         ({"visits": True}, "`visits` should be an integer."),
         ({"visits": None}, "`visits` is null, which this model cannot answer. Send an integer."),
@@ -182,8 +182,8 @@ SCHEMA = jsonschema_rs.validator_for(request_schema(SIGNATURE))
 
 sendable = st.fixed_dictionaries(
     {
-        "temp °F": json_values | st.floats(-1e20, 1e20),
-        "visits": json_values | st.integers(-(2**64), 2**64) | st.just(2.0),
+        "temp °F": json_values | st.floats(-1e20, 1e20) | st.integers(10**15 - 5, 10**15 + 5),
+        "visits": json_values | st.integers(2**63 - 5, 2**63 + 5) | st.just(2.0),
         "member": json_values | st.booleans(),
         "city: of [birth]": json_values | st.text(st.characters(exclude_characters=NULL_TEXT)),
         "plan": st.sampled_from(["a", "b", "c", None, 1]),

@@ -44,7 +44,9 @@ class Runtime:
         except ModelFailed:
             raise
         except Exception as error:
-            raise ModelFailed(f"The model raised {type(error).__name__}.", remedy=REMEDY) from error
+            wants_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
+            problem = "wants more memory than there is" if wants_memory else f"raised {type(error).__name__}"
+            raise ModelFailed(f"The model {problem}.", remedy=REMEDY) from error
 
     def check_golden(self) -> None:
         """Answer the golden rows. Raises BundleRefused where the answers are not those of the manifest's training."""
@@ -52,10 +54,10 @@ class Runtime:
         try:
             answer = self.predict(golden.rows)
         except ModelFailed as error:
-            raise BundleRefused(f"The golden rows got no answer. {error.problem}", remedy=REMEDY) from error
+            raise BundleRefused(f"The golden rows got no answer. {error.problem}", remedy=TRAIN_AGAIN) from error
         found = compare(golden.answer, answer, classes=self.signature.classes, scale=golden.scale)
         if found.problem:
-            raise BundleRefused(f"The golden rows are answered differently: {found.problem}.", remedy=REMEDY)
+            raise BundleRefused(f"The golden rows are answered differently: {found.problem}.", remedy=TRAIN_AGAIN)
 
 
 def open_bundle(data: bytes, *, digest: str, trees: bool) -> Runtime:
@@ -185,4 +187,5 @@ def _finite(raw: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     return raw
 
 
+TRAIN_AGAIN = "Train it again, with the libraries that are installed here."
 REMEDY = "The request was fine: look at the version's training data, or demote it."

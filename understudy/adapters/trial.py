@@ -86,7 +86,7 @@ def try_bundle(
     header = {
         "limits": asdict(limits),
         "candidate": {"size": len(candidate), "digest": digest, "trees": trees},
-        "champion": champion and {"size": len(champion), "digest": champion_digest, "trees": True},
+        "champion": champion_digest and {"size": len(champion or b""), "digest": champion_digest, "trees": True},
     }
     ended, written = _run(json.dumps(header).encode() + b"\n", candidate + (champion or b""), limits)
     if ended != 0:

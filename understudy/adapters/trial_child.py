@@ -113,7 +113,7 @@ def _champion(expected: dict[str, Any] | None, source: BinaryIO) -> Runtime | No
         return None
     try:
         return _opened(source.read(expected["size"]), expected)
-    except (BundleRefused, ModelFailed):
+    except (BundleRefused, ModelFailed, MemoryError):
         return None
 
 
