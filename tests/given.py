@@ -1,11 +1,13 @@
 """Small things that tests of several kinds begin with: facts, a log in memory, and the places that adapters live in."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
 from typing import Any, Protocol
 
 from understudy.adapters.sqlite_log import SqliteLog, wall_clock
@@ -160,3 +162,21 @@ class SqliteSite:
 def open_log(address: str) -> EventLog:
     """The log at an address, in a child process of a test."""
     return SqliteLog(Path(address.removeprefix("sqlite:///")))
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Do `work` again and again in another thread, for as long as the block takes."""
+    over = Flag()
+
+    def again() -> None:
+        while not over.is_set():
+            work()
+
+    thread = Thread(target=again)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Thread
 from typing import Protocol
 
 import pytest
 
 from tests.conftest import nobody
+from tests.given import meanwhile
 from tests.tracing import Call, calls_in, under_strace
 from understudy.adapters import folder_store
 from understudy.adapters.folder_store import FolderStore
@@ -169,24 +169,20 @@ def test_eight_threads_that_store_the_same_bytes_at_once_leave_one_blob(site: St
 
 
 def test_a_reader_sees_a_whole_blob_or_none(site: StoreSite) -> None:
-    store, done, seen = site.open(), Event(), set[object]()
+    store, seen = site.open(), set[object]()
     data = [bytes([number]) * 1_000_000 for number in range(6)]
     digests = [hashlib.sha256(each).hexdigest() for each in data]
 
     def read() -> None:
-        while not done.is_set():
-            for digest in digests:
-                try:
-                    store.get(digest)
-                except UnderstudyError as error:
-                    seen.add(type(error))
+        for digest in digests:
+            try:
+                store.get(digest)
+            except UnderstudyError as error:
+                seen.add(type(error))
 
-    reader = Thread(target=read)
-    reader.start()
-    for each in data:
-        store.put(each)
-    done.set()
-    reader.join()
+    with meanwhile(read):
+        for each in data:
+            store.put(each)
 
     assert seen <= {NotFound}
 
@@ -217,26 +213,21 @@ def test_a_blob_is_read_only_and_the_first_writer_s_file_stays(folder: FolderSit
 
 def test_mending_never_leaves_a_moment_without_the_blob(folder: FolderSite) -> None:
     """Two that mend at once must not take the right bytes away from each other, or from a reader."""
-    store, done, seen = folder.open(), Event(), list[str]()
+    store, seen = folder.open(), list[str]()
     store.put(DATA)
 
     def read() -> None:
-        while not done.is_set():
-            try:
-                store.get(DIGEST)
-            except NotFound:
-                seen.append("nothing there")
-            except DigestMismatch:
-                continue
+        try:
+            store.get(DIGEST)
+        except NotFound:
+            seen.append("nothing there")
+        except DigestMismatch:
+            return
 
-    reader = Thread(target=read)
-    reader.start()
-    with ThreadPoolExecutor(4) as pool:
+    with meanwhile(read), ThreadPoolExecutor(4) as pool:
         for _ in range(30):
             folder.damage(DIGEST, b"rubbish")
             assert set(pool.map(store.put, [DATA] * 4)) == {DIGEST}
-    done.set()
-    reader.join()
 
     assert seen == []
     assert store.get(DIGEST) == DATA
@@ -259,20 +250,12 @@ def test_sweeping_removes_what_dead_writers_left_and_leaves_the_living_alone(fol
 
 
 def test_sweeping_while_others_write_disturbs_nobody(folder: FolderSite) -> None:
-    store, done = folder.open(), Event()
+    store, swept = folder.open(), set[int]()
 
-    def write(writer: int) -> None:
-        for number in range(60):
-            store.put(f"{writer}/{number}".encode())
-        done.set()
+    with meanwhile(lambda: swept.add(store.sweep())), ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda number: store.put(str(number).encode()), range(180)))
 
-    with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(write, number) for number in range(3)]
-        while not done.is_set():
-            assert store.sweep() == 0
-        for writer in writers:
-            writer.result()
-
+    assert swept == {0}
     assert len(folder.blobs()) == 180
 
 

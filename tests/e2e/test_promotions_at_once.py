@@ -6,18 +6,22 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Barrier
 
 import pytest
 
 from api.journal import Journal
-from tests.given import SqliteSite, defined, fact, judged, registered, tried
+from tests.given import HERE, SqliteSite, defined, fact, judged, registered, tried
 from tests.promoter import another, promote
+from understudy import promotion
 from understudy.errors import Conflict, NoGround
+from understudy.events import Event as Fact
 from understudy.events import VersionPromoted
 from understudy.ports import EventLog
 from understudy.promotion import Wish, done
+from understudy.state import Registry
 
 ROUNDS = 100
 
@@ -108,22 +112,20 @@ def test_processes_that_promote_at_once_replace_only_what_they_saw(site: SqliteS
         assert chain_of_champions(log) == 1 + answers["done"]
 
 
-def test_facts_about_something_else_delay_a_promotion_and_never_refuse_it(logs: tuple[EventLog, EventLog]) -> None:
-    journal, over = Journal(logs[0]), Event()
+def test_a_fact_about_something_else_makes_a_promotion_decide_again_and_never_refuses_it(
+    logs: tuple[EventLog, EventLog],
+) -> None:
+    journal, asked = Journal(logs[0]), list[int]()
+    wish = another(journal, "key")
 
-    def chatter() -> int:
-        count = 0
-        while not over.is_set():
-            logs[1].append(fact(f"by-hand/{count}", model="bike_demand"))
-            count += 1
-        return count
+    def disturbed(state: Registry, now: datetime) -> tuple[Fact, ...]:
+        asked.append(state.position)
+        if len(asked) <= 5:
+            logs[1].append(fact(f"by-hand/{len(asked)}", model="bike_demand"))
+        return promotion.start(state, wish, now, HERE)
 
-    with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(chatter)
-        for number in range(20):
-            wish = another(journal, str(number))
-            assert done(promote(journal, wish).models["rain"], wish.key)
-        over.set()
+    journal.decide(disturbed)
+    promote(journal, wish)
 
-    assert told.result() > 0
-    assert chain_of_champions(logs[1]) == 1 + 20
+    assert asked == list(range(asked[0], asked[0] + 6))
+    assert chain_of_champions(logs[1]) == 2
