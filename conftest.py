@@ -23,6 +23,13 @@ settings.register_profile("understudy", deadline=None, derandomize=True, databas
 settings.load_profile("understudy")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that start services on one worker: they share what they start, and its clock is the machine's."""
+    for item in items:
+        if Path(__file__).parent / "tests" / "e2e" in item.path.parents and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("services"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Escape lone surrogates that a test has logged: they cannot travel from a worker to the process that reports."""

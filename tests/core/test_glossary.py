@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ def find(name: str) -> object:
             found = getattr(found, part)
         return found
     raise ImportError(name)
+
+
+@pytest.fixture(autouse=True)
+def _our_own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that loaded definitions from a folder of its own leaves that folder's `models` behind."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.mark.parametrize("name", NAMES)

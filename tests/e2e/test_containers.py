@@ -25,7 +25,6 @@ NEXT_RUN_WITHIN_S = 180
 
 pytestmark = [
     pytest.mark.containers,
-    pytest.mark.xdist_group("containers"),
     pytest.mark.timeout(1800),
     pytest.mark.skipif("TEST_CONTAINERS" not in os.environ, reason="builds an image: `make containers` runs it"),
 ]
