@@ -23,6 +23,7 @@ settings.register_profile("understudy", deadline=None, derandomize=True, databas
 settings.load_profile("understudy")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that start services on one worker: they share what they start, and its clock is the machine's."""
     for item in items:
