@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -207,7 +208,7 @@ def test_trees_that_lead_outside_their_array_crash_the_child_and_nothing_else() 
     members = stored_zip.read(forest.data, of="bundle")
     form = stored_zip.read(members["model.skops"], of="skops form")
     for name, content in form.items():
-        array = np.load(io.BytesIO(content)) if name.endswith(".npy") else np.zeros(1)
+        array: Any = np.load(io.BytesIO(content)) if name.endswith(".npy") else np.zeros(1)
         if array.dtype.names and "left_child" in array.dtype.names:
             for child_of in ("left_child", "right_child"):
                 array[child_of][:] = 2**40
