@@ -39,7 +39,6 @@ def manifest(*, cut: Any = CUT - 1, **signature: Any) -> dict[str, Any]:
             **signature,
         },
         "data": {"digest": "d" * 64, "rows": END, "train_rows": CUT, "cut": cut, "end": END - 1},
-        "baseline": {"shares": [0.6, 0.4]},
     }
 
 

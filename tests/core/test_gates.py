@@ -57,7 +57,7 @@ def regression(**changes: Any) -> Case:
     signature: dict[str, Any] = {"task": "regression", "classes": None}
     whole: dict[str, Any] = {
         "evidence": cases.evidence(given, **{**parts, **changes.pop("answers", {})}),
-        "manifest": {**cases.manifest(**signature), "baseline": {"median": float(np.median(amount))}},
+        "manifest": cases.manifest(**signature),
         "champion": Champion(
             version="1", digest=cases.CHAMPION, manifest=cases.manifest(cut=worlds.KNOWN - 1, **signature)
         ),
@@ -91,7 +91,7 @@ def test_a_regression_and_three_classes_are_judged_alike() -> None:
             candidate_out=sure[worlds.CUT :],
             champion_out=half[worlds.CUT :],
         ),
-        manifest={**cases.manifest(**signature), "baseline": {"shares": [0.4, 0.3, 0.3]}},
+        manifest=cases.manifest(**signature),
         champion=Champion(version="1", digest=cases.CHAMPION, manifest=cases.manifest(cut=999, **signature)),
         profile=worlds.profile(given.columns, three[labels], task="multiclass"),
         reference=None,
@@ -104,7 +104,8 @@ def test_a_regression_and_three_classes_are_judged_alike() -> None:
 def test_a_first_candidate_is_compared_with_the_constant_predictor() -> None:
     given = cases.case()
     assert given.evidence is not None
-    shares = np.tile([0.6, 0.4], (given.evidence.n, 1))
+    fitted = worlds.world().label[: worlds.CUT]
+    shares = np.tile(np.bincount(fitted) / len(fitted), (given.evidence.n, 1))
     losses = [row_losses("brier", out, given.evidence.labels) for out in (given.evidence.candidate_out, shares)]
 
     verdict = judge(cases.without_champion())
@@ -146,7 +147,7 @@ def test_the_reasons_are_those_of_the_gates_that_failed() -> None:
 @pytest.mark.parametrize(
     ("missing", "gates"),
     [
-        ("profile", {"data"}),
+        ("profile", {"data", "floors"}),
         ("api", {"api"}),
         ("trial", {"trial", "latency"}),
         ("evidence", {"holdout", "sanity", "floors", "comparison"}),
@@ -171,9 +172,20 @@ def test_a_policy_that_makes_no_sense_passes_nothing(given: dict[str, Any]) -> N
     assert {"floors", "comparison"} <= set(failed(cases.case(policy={**policy(), **given})))
 
 
-@pytest.mark.parametrize("baseline", [{}, {"shares": [1.0]}, {"median": 3.0}, {"shares": ["x", "y"]}, None])
-def test_without_a_constant_predictor_nothing_beats_it(baseline: Any) -> None:
-    assert "floors" in failed(cases.case(manifest={**cases.manifest(), "baseline": baseline}))
+@pytest.mark.parametrize("make", [cases.case, cases.without_champion])
+def test_where_the_data_were_not_measured_no_constant_predictor_is_beaten(make: Any) -> None:
+    found = failed(make(profile=None))
+
+    assert "there is no constant predictor" in found["floors"]
+    assert ("comparison" in found) == (make is cases.without_champion)
+
+
+@pytest.mark.parametrize("changes", [{"task": "regression"}, {"label": np.arange(worlds.END) % 3}])
+def test_a_profile_of_another_task_or_of_other_classes_is_no_constant_predictor(changes: dict[str, Any]) -> None:
+    given = worlds.world()
+    profile = worlds.profile(given.columns, **{"label": given.label, **changes})
+
+    assert "another task or other classes" in failed(cases.case(profile=profile))["floors"]
 
 
 # ── api, trial ───────────────────────────────────────────────────────────────────────────────────
@@ -333,11 +345,44 @@ def parts_of(given: worlds.World) -> dict[str, Any]:
             "the champion was trained on",
         ),
         ({"judged_until": worlds.CUT}, "an earlier verdict has used"),
-        ({"judged_until": "2026-01-01T00:00:00.000000Z"}, "an earlier verdict has used"),
     ],
 )
 def test_rows_that_somebody_has_seen_are_no_holdout(changes: dict[str, Any], who: str) -> None:
-    assert who in refused_by(cases.case(**changes), "holdout")
+    reason = refused_by(cases.case(**changes), "holdout")
+
+    assert who in reason
+    assert "time column" not in reason
+
+
+MOMENT = "2026-01-01T00:00:00.000000Z"
+DATED = Champion(version="1", digest=cases.CHAMPION, manifest=cases.manifest(cut=MOMENT))
+
+
+@pytest.mark.parametrize("changes", [{"champion": DATED}, {"judged_until": MOMENT}])
+def test_a_model_that_lost_its_time_column_is_told_the_way_out(changes: dict[str, Any]) -> None:
+    reason = refused_by(cases.case(**changes), "holdout")
+
+    assert f"The rows begin at row {worlds.CUT}" in reason
+    assert f"those up to {MOMENT}" in reason
+    assert "Let an operator promote the first version under the new clock by hand, with a reason." in reason
+
+
+def test_a_model_that_gained_a_time_column_is_told_the_same_once() -> None:
+    given = worlds.world()
+    days = [
+        f"{2000 + row // 336}-{row // 28 % 12 + 1:02}-{row % 28 + 1:02}T00:00:00.000000Z" for row in range(worlds.END)
+    ]
+    case = cases.case(
+        manifest=cases.manifest(cut=days[worlds.CUT - 1]),
+        evidence=cases.evidence(given, clock=days[worlds.CUT :]),
+        profile=worlds.snapshot(given, clock=days),
+    )
+
+    reason = refused_by(case, "holdout")
+
+    assert f"the champion was trained on those up to row {worlds.KNOWN - 1}." in reason
+    assert f"an earlier verdict has used those up to row {worlds.KNOWN - 1}." in reason
+    assert reason.count("has gained or lost its time column") == 1
 
 
 # ── sanity ───────────────────────────────────────────────────────────────────────────────────────
@@ -418,6 +463,48 @@ def test_what_does_not_beat_the_constant_predictor_is_refused_even_if_it_beats_t
     reason = refused_by(case, "floors")
 
     assert "is not below that of the constant predictor" in reason
+
+
+@pytest.mark.fault(68)
+@pytest.mark.parametrize("forged", [{"shares": [9.0, 9.0]}, {"shares": [0.0, 1.0]}, {"median": 1e6}, None])
+def test_what_the_candidate_says_of_the_constant_predictor_counts_for_nothing(forged: Any) -> None:
+    given = worlds.world()
+    wrong = cases.both(1 - given.truth[worlds.CUT :])
+    bad = cases.without_champion(
+        manifest={**cases.manifest(), "baseline": forged},
+        evidence=cases.evidence(given, candidate_out=wrong, champion=None, champion_out=None),
+    )
+    good = cases.without_champion(manifest={**cases.manifest(), "baseline": forged})
+
+    assert set(failed(bad)) == {"floors", "comparison"}
+    assert failed(good) == {}
+
+
+def test_a_forged_median_does_not_help_either() -> None:
+    given = worlds.world()
+    case = regression(answers={"candidate_out": 20 * given.truth[worlds.CUT :] + 10, "champion_out": [90.0] * 300})
+    forged = replace(case, manifest={**case.manifest, "baseline": {"median": 1e6}})
+
+    assert "the constant predictor" in refused_by(forged, "floors")
+
+
+def test_the_constant_predictor_follows_the_candidates_order_of_classes() -> None:
+    given = worlds.world()
+    order: dict[str, Any] = {"classes": [1, 0]}
+    case = cases.without_champion(
+        manifest=cases.manifest(**order),
+        evidence=cases.evidence(
+            given,
+            **order,
+            candidate_out=cases.both(given.truth[worlds.CUT :])[:, ::-1],
+            champion=None,
+            champion_out=None,
+        ),
+    )
+
+    assert judge(case).comparison.champion_loss == pytest.approx(
+        judge(cases.without_champion()).comparison.champion_loss
+    )
 
 
 # ── latency ──────────────────────────────────────────────────────────────────────────────────────
