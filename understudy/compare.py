@@ -18,10 +18,10 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 
 from understudy.metrics import FloatArray, Labels, brier_per_row, log_loss_per_row
+from understudy.model import Loss
 from understudy.signature import Task
 
 Answer = Literal["better", "worse", "cannot_tell"]
-Loss = Literal["brier", "log_loss", "absolute", "squared"]
 
 BLOCKS = 20
 MIN_ROWS = 100
@@ -91,7 +91,9 @@ def row_losses(loss: Loss, outputs: FloatArray, labels: Labels) -> FloatArray:
 def constant_outputs(task: Task, baseline: Mapping[str, Any], n: int) -> FloatArray:
     """What the constant predictor answers: the training rows' class shares, or their median.
 
-    Raises KeyError, TypeError or ValueError where `baseline` is not that of a manifest.
+    Args:
+        baseline: {"shares": [...]} in class order, or {"median": ...}. Raises KeyError, TypeError or ValueError for
+            anything else.
     """
     if task == "regression":
         return np.full(n, float(baseline["median"]))

@@ -1,7 +1,7 @@
 """The paired comparison: its losses, its three answers, and what it promises."""
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from understudy.compare import (
     LOSSES,
     MIN_ROWS,
     Comparison,
-    Loss,
     block_means,
     compare,
     constant_outputs,
     row_losses,
 )
 from understudy.metrics import FloatArray
+from understudy.model import Loss
 
 BINARY = np.array([[0.2, 0.8], [0.6, 0.4]])
 THREE = np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
@@ -71,6 +71,10 @@ def test_on_average_no_other_probabilities_beat_the_true_ones(
     }
 
     assert expected["true"] <= expected["told"] + 1e-12
+
+
+def test_every_loss_that_an_owner_may_name_judges_some_task() -> None:
+    assert {loss for losses in LOSSES.values() for loss in losses} == set(get_args(Loss))
 
 
 def test_the_constant_predictor_answers_shares_or_the_median() -> None:
