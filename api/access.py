@@ -5,6 +5,7 @@ never by a URL put together again from headers.
 """
 
 import hmac
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from pydantic import SecretStr
 from understudy.errors import BadSettings, Forbidden, Unauthenticated
 from understudy.events import Role
 from understudy.settings import SHORTEST_TOKEN, Settings
+
+log = logging.getLogger(__name__)
 
 Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "operate", "register"]
 
@@ -81,9 +84,11 @@ class Access:
         right = ROUTES.get(route)
         if right is None:
             raise Forbidden("This route is closed.", remedy="See /docs for what there is.")
+        if right == "open":
+            return None
         role = None if authorization is None else self._known(authorization)
-        if right == "open" or (role is None and right in self._open):
-            return role
+        if role is None and right in self._open:
+            return None
         if role is None:
             raise Unauthenticated(
                 "This needs a token.", remedy="Send `Authorization: Bearer …`; see `understudy token`."
@@ -146,10 +151,19 @@ class Tokens:
             mark = (stat.st_ino, stat.st_mtime_ns)
             if role not in self._read or self._read[role][0] != mark:
                 self._read[role] = (mark, read_token(path))
-        except OSError:
+        except (OSError, BadSettings) as error:
             if role not in self._read:
-                raise BadSettings(f"{path.name} cannot be read.", remedy="Check its owner and mode.") from None
+                raise bad_token(path, error) from None
+            log.warning(
+                "The token before is still valid: %s", bad_token(path, error), extra={"action": "token.unusable"}
+            )
         return self._read[role][1]
+
+
+def bad_token(path: Path, error: Exception) -> BadSettings:
+    if isinstance(error, BadSettings):
+        return error
+    return BadSettings(f"{path.name} cannot be read.", remedy="Check its owner and mode.")
 
 
 def make_token(path: Path) -> None:

@@ -10,13 +10,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from api.door import Door
 from api.predictions import new_id, written
 from api.service import service_of
 from api.serving import Served
 from understudy.errors import NotFound
 from understudy.rows import request_schema, response_schema
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=Door, include_in_schema=False)
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",

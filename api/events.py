@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from api.door import Door
 from api.service import service_of
 from understudy.events import Recorded, fields_of, timestamp
 
-router = APIRouter(tags=["events"])
+router = APIRouter(route_class=Door, tags=["events"])
 
 
 @router.get("/events", name="events", summary="What has been decided, in order")
@@ -17,7 +18,8 @@ def events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Events with a position above `after`. `next` is what to pass as `after` for more."""
-    found = service_of(request).journal.read(after=after, limit=limit)
+    journal = service_of(request).journal
+    found = journal.read(after=after, limit=limit) if after < journal.state.position else []
     return {"items": [shown(entry) for entry in found], "next": found[-1].position if found else after}
 
 

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer
@@ -84,7 +85,9 @@ def capped(receive: Receive, limit: int) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise too_large(limit)
+            raise HTTPException(
+                413, too_large(limit).problem
+            )  # FastAPI lets only its own kind out of a body that it reads
         return message
 
     return receive_capped

@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.door import Door
 from api.journal import FRESH_FOR_S, Journal
 from api.serving import ServingTable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=Door, tags=["health"])
 
 
 class Health:

@@ -1,16 +1,19 @@
 """The log as the API uses it: facts in, the newest state out, and decisions appended only while they are right."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Condition, Event, RLock, Thread
 
-from understudy.errors import ConcurrentAppend, LogTampered, StorageUnavailable, UnderstudyError
+from understudy.errors import ConcurrentAppend, LogTampered, UnderstudyError
 from understudy.events import Event as Fact
 from understudy.events import Recorded
 from understudy.ports import EventLog
 from understudy.registry import fold
 from understudy.state import Registry
+
+log = logging.getLogger(__name__)
 
 FRESH_FOR_S = 5.0
 """How long after the last successful look at the log this process counts as ready."""
@@ -31,6 +34,8 @@ class Journal:
         self.damage: LogTampered | None = None
         """Set for good once the log does not extend what was read from it: control is read-only from then on."""
         self._looked_s = time.monotonic()
+        self._newest = (datetime.min.replace(tzinfo=UTC), self._looked_s)
+        """Time of the newest event, and when this process read it on its own monotonic clock."""
         self.catch_up()
 
     def catch_up(self) -> Registry:
@@ -49,14 +54,12 @@ class Journal:
     def decide(self, decide: Decide) -> Registry:
         """Append what `decide` says of the newest state, and return the state after it.
 
-        A log that moved on meanwhile is no conflict by itself: read on, fold, decide again. The clock that `decide`
-        sees never goes back behind the last event.
+        A log that moved on meanwhile is no conflict by itself: read on, fold, decide again.
         """
         with self._lock:
             while True:
                 state = self.catch_up()
-                now = max(self._clock(), state.time or datetime.min.replace(tzinfo=UTC))
-                facts = decide(state, now)
+                facts = decide(state, self._now())
                 if not facts:
                     return state
                 try:
@@ -77,10 +80,6 @@ class Journal:
         """The event at a position that the state names."""
         return self.read(after=position - 1, limit=1)[0]
 
-    def at(self, moment: datetime) -> Registry:
-        """The state at a past moment: the fold up to the last event at or before it."""
-        return fold(entry for entry in self.read() if entry.time <= moment)
-
     def head(self) -> tuple[int, str]:
         return self._log.head()
 
@@ -89,9 +88,18 @@ class Journal:
         with self._changed:
             return self._changed.wait_for(lambda: self.state.position > position, timeout_s)
 
+    def wall_clock(self) -> datetime:
+        """What the clock says, whatever the log says: to be compared with what other processes read off theirs."""
+        return self._clock()
+
     def age_s(self) -> float:
         """Seconds since the log was last read."""
         return time.monotonic() - self._looked_s
+
+    def _now(self) -> datetime:
+        """The time of a decision: it goes on from the newest event where a clock that was set back lies behind it."""
+        time_, seen_s = self._newest
+        return max(self._clock(), time_ + timedelta(seconds=time.monotonic() - seen_s))
 
     def _append(self, facts: Sequence[Fact], position: int) -> list[Recorded]:
         try:
@@ -103,6 +111,7 @@ class Journal:
     def _take(self, entries: Sequence[Recorded]) -> None:
         if entries:
             self.state = fold(entries, self.state)
+            self._newest = (entries[-1].time, time.monotonic())
             with self._changed:
                 self._changed.notify_all()
 
@@ -129,7 +138,7 @@ class Follower:
         while not self._stop.wait(LOOK_EVERY_S):
             try:
                 self._react(self._journal.catch_up())
-            except (StorageUnavailable, LogTampered):
-                continue  # `age_s` grows, and /ready says so
             except UnderstudyError:
-                continue
+                continue  # `age_s` grows, and /ready says so
+            except Exception:
+                log.exception("following the log met a bug", extra={"action": "bug"})

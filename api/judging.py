@@ -70,7 +70,8 @@ class Judge:
             found, champion = state.version(model, version), state.champion(model)
             known = found.trials.get(self._environment)
             against = champion.id if champion and champion.id != version else None
-            if known is not None and (not known.passed or against in (None, known.against)):
+            # A failed trial may be run again: it can fail for want of time or memory on a busy machine.
+            if known is not None and known.passed and against in (None, known.against):
                 return self._trial_at(known.position)
             return self._try(found, champion if against else None)
 
@@ -109,25 +110,27 @@ class Judge:
         return event
 
     def judge(
-        self, model: str, version: str, evidence: str, *, run: str | None = None, token: int | None = None
+        self, model: str, version: str, evidence: str, by: Role, *, run: str | None = None, token: int | None = None
     ) -> tuple[Verdict, int]:
         """Judge a version by stored evidence; return the verdict and its position.
 
         Raises BadInput where the evidence is none; NotFound; StaleClaim.
         """
-        measured = moment(Evidence.parse(self._store.get(evidence)).times_measured)
+        if by == "scheduler" and run is None:
+            raise BadInput("The scheduler judges for a run.", remedy='Send "run" and "token" as it was claimed.')
+        age = self._journal.wall_clock() - moment(Evidence.parse(self._store.get(evidence)).times_measured)
+        measured = {
+            "api": self._health.facts(),
+            "environment": self._environment,
+            "evidence_age_s": age.total_seconds(),
+        }
         trial = self.tried(model, version)
         verdicts: list[Verdict] = []
 
         def decide(state: Registry, now: datetime) -> list[Event]:
             held(state, model, run, token)
             found = state.version(model, version).trials[self._environment]
-            facts = {
-                "api": self._health.facts(),
-                "environment": self._environment,
-                "evidence_age_s": (now - measured).total_seconds(),
-                "trial": found.position,
-            }
+            facts = {**measured, "trial": found.position}
             case = load_case(state, self._store, model, version, evidence=evidence, trial=trial, facts=facts)
             verdicts[:] = [judge(case)]
             event = reached(state, model, version, evidence, case, verdicts[0], facts)

@@ -14,12 +14,13 @@ from threading import Event
 from types import FrameType
 
 import uvicorn
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import docs, errors, events, health, models, predictions, promotions, runs
+from api.door import Door
 from api.guard import Guard
-from api.service import open_service, service_of
+from api.service import open_service
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
 from understudy.errors import UnderstudyError
@@ -28,12 +29,6 @@ from understudy.settings import Settings, read_settings
 GRACE_S = 10
 
 log = logging.getLogger(__name__)
-
-
-def authorise(request: Request) -> None:
-    """Every route depends on this; what a route needs stands in `api/access.py`."""
-    route = request.scope["route"].name
-    request.state.role = service_of(request).access.role(route, request.headers.get("authorization"))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -52,13 +47,13 @@ def create_app(settings: Settings) -> FastAPI:
         title="Understudy",
         version=__version__,
         description="Serves predictions, and puts a new model on only when it is proven better.",
-        dependencies=[Depends(authorise)],
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
     app.state.service = service
+    app.router.route_class = Door
     errors.install(app)
     for part in (predictions, models, promotions, runs, events, health, docs):
         app.include_router(part.router)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api import shown
+from api.door import Door
 from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
 from understudy.adapters.bundle import unpack
@@ -20,7 +21,7 @@ from understudy.model import NAME, Promotion
 from understudy.schedule import Schedule
 from understudy.state import Registry, Version
 
-router = APIRouter(tags=["models"])
+router = APIRouter(route_class=Door, tags=["models"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 After = Annotated[int | None, Query(ge=0, lt=2**31)]
@@ -90,7 +91,7 @@ async def versions(model: str, request: Request, limit: Limit = 100, after: Afte
 def version(model: str, version: str, request: Request) -> dict[str, Any]:
     service = service_of(request)
     found = service.journal.state.version(model, version)
-    manifest = unpack(service.store.get(found.digest), digest=found.digest).manifest
+    manifest = service.manifests.get(found.digest)
     return {
         **shown.version(found),
         "verdict": whole_verdict(service, found),
@@ -131,9 +132,10 @@ async def register(
     """The trial is run before the answer. The same bytes are the same version, and answer 200."""
     service, by = service_of(request), role_of(request)
     service.journal.state.model(model)
-    body = await request.body()
-    check_content_digest(body, content_digest)
-    stored = await run_in_threadpool(store_body, service, body, request.headers.get("content-type", ""))
+    async with service.uploads:
+        body = await request.body()
+        kind = request.headers.get("content-type", "")
+        stored = await run_in_threadpool(store_body, service, body, kind, content_digest)
     found, new = await run_in_threadpool(
         service.judge.register, model, stored.digest, by, run=stored.run, token=stored.token
     )
@@ -141,8 +143,9 @@ async def register(
     return shown.version(found)
 
 
-def store_body(service: Service, body: bytes, content_type: str) -> Stored:
+def store_body(service: Service, body: bytes, content_type: str, content_digest: str | None) -> Stored:
     """A bundle's bytes go to the store; JSON names what is there already."""
+    check_content_digest(body, content_digest)
     if not content_type.startswith("application/json"):
         unpack(body, digest=hashlib.sha256(body).hexdigest())  # what is no bundle takes no room
         return Stored(digest=service.store.put(body))
@@ -165,7 +168,9 @@ def check_content_digest(body: bytes, header: str | None) -> None:
 def evidence(model: str, version: str, body: EvidenceStored, request: Request) -> dict[str, Any]:
     """The verdict is computed here from the stored rows; nothing that claims a result is read."""
     service = service_of(request)
-    verdict, position = service.judge.judge(model, version, body.evidence, run=body.run, token=body.token)
+    verdict, position = service.judge.judge(
+        model, version, body.evidence, role_of(request), run=body.run, token=body.token
+    )
     return {
         "model": model,
         "version": version,
@@ -184,20 +189,20 @@ def current_model(
 ) -> dict[str, Any]:
     service = service_of(request)
     name = model or service.settings.default_model
-    state = service.journal.state if at is None else service.journal.at(past(at))
-    champion = state.champion(name)
-    if champion is None:
+    state, moment_ = service.journal.state, None if at is None else past(at)
+    promotion = state.model(name).promoted_by(moment_) if name in state.models else None
+    if promotion is None:
         raise NotFound(
             f"No version of {name[:64]!a} {'serves yet' if at is None else 'served then'}.",
             remedy="See GET /runs, or promote a version.",
         )
+    champion = state.version(name, promotion.version)
     response.headers["ETag"] = f'"{champion.id}"'
-    manifest = unpack(service.store.get(champion.digest), digest=champion.digest).manifest
     return {
-        **shown.promotion(state.model(name).promotions[-1], name),
+        **shown.promotion(promotion, name),
         "digest": champion.digest,
         "registered_at": shown.version(champion)["registered_at"],
-        "signature": manifest["signature"],
+        "signature": service.manifests.get(champion.digest)["signature"],
         **champion.summary,
     }
 

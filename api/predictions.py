@@ -12,6 +12,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.door import Door
 from api.service import Service, service_of
 from api.serving import Served
 from understudy.errors import Unread
@@ -19,7 +20,7 @@ from understudy.parity import Answer
 from understudy.ports import Prediction
 from understudy.rows import Row
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(route_class=Door, tags=["predictions"])
 
 INLINE_ROWS = 256
 """An ONNX model answers so many rows in about a millisecond or two: less than handing them to a thread may cost."""

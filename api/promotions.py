@@ -5,15 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from api import shown
+from api.door import Door
 from api.errors import problem
 from api.promoting import new_key
-from api.schemas import Demote, Promote
+from api.schemas import KEY, Demote, Promote
 from api.service import role_of, service_of
 from understudy.promotion import Wish
 
-router = APIRouter(tags=["promotion"])
+router = APIRouter(route_class=Door, tags=["promotion"])
 
-Key = Annotated[str | None, Header(max_length=200)]
+Key = Annotated[str | None, Header(pattern=KEY)]
 
 
 @router.post("/model/promote", name="promote", summary="Make a version the champion")

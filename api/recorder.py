@@ -19,8 +19,8 @@ KEEP_FOR = timedelta(days=30)
 KEEP_BYTES = 1_000_000_000
 """Records are trimmed, oldest first, to what a small disk can spare."""
 
-MOST_WAITING = 200_000
-"""Predictions that wait while the disk does not answer; beyond it the newest are dropped and counted."""
+MOST_WAITING = 64 * 2**20
+"""Bytes of predictions that wait while the disk does not answer; beyond it the newest are dropped and counted."""
 
 
 class Recorder:
@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._waiting: list[Prediction] = []
+        self._bytes = 0
         self.dropped = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -37,7 +38,8 @@ class Recorder:
         self._thread.start()
 
     def add(self, prediction: Prediction) -> None:
-        if len(self._waiting) < MOST_WAITING:
+        if self._bytes < MOST_WAITING:
+            self._bytes += len(prediction.rows) + len(prediction.answer)
             self._waiting.append(prediction)
         else:
             self.dropped += 1
@@ -62,9 +64,12 @@ class Recorder:
             return
         try:
             self._records.append(batch)
+            self._bytes = sum(len(waiting.rows) + len(waiting.answer) for waiting in self._waiting)
         except UnderstudyError as error:
             self._waiting = batch + self._waiting
             log.warning("%s", error, extra={"action": "records_waiting", "waiting": len(self._waiting)})
+        except Exception:
+            log.exception("a batch of predictions could not be recorded", extra={"action": "bug", "lost": len(batch)})
 
     def _trim(self) -> None:
         try:

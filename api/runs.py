@@ -8,16 +8,17 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import shown
+from api.door import Door
 from api.models import After, Limit, whole_verdict
 from api.promoting import new_key
-from api.schemas import Claim, Finish, Held, RunWish, Train
+from api.schemas import KEY, Claim, Finish, Held, RunWish, Train
 from api.service import Service, role_of, service_of
 from understudy import promotion
-from understudy.errors import BadInput
+from understudy.errors import BadInput, Conflict
 from understudy.runs import Wish, check_dates
 from understudy.state import Run
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=Door, tags=["runs"])
 
 LOOK_EVERY_S = 0.2
 """How often a waiting claim looks at the state in memory."""
@@ -25,7 +26,7 @@ LOOK_EVERY_S = 0.2
 
 @router.post("/job/train", name="train", status_code=202, summary="Train now")
 def train(
-    body: Train, request: Request, idempotency_key: Annotated[str | None, Header(max_length=80)] = None
+    body: Train, request: Request, idempotency_key: Annotated[str | None, Header(pattern=KEY)] = None
 ) -> dict[str, Any]:
     """The run is queued; follow it at `/runs/{run_id}`."""
     service, as_of = service_of(request), travelled(body)
@@ -33,6 +34,8 @@ def train(
     params = body.params
     if body.like is not None:
         like = service.journal.state.run(body.like)
+        if like.model != body.model_name:
+            raise BadInput(f"Run {like.id} is one of {like.model}.", remedy="Name a run of the same model.")
         params = {**like.params, **(params or {})}
     wish = Wish(
         model=body.model_name,
@@ -47,6 +50,13 @@ def train(
     )
     run, _ = service.work.request(wish)
     assert run is not None  # what is asked for by hand is never skipped
+    if (run.params, run.start_date, run.end_date, run.like) != (
+        params or {},
+        body.start_date,
+        body.end_date,
+        body.like,
+    ):
+        raise Conflict("This Idempotency-Key belongs to another run.", remedy="Use a new key for a new run.")
     return {"run_id": run.id, **shown.run(run)}
 
 
@@ -112,7 +122,7 @@ def source_of(service: Service, run: Run) -> str | None:
     if run.like is None:
         return state.model(run.model).source_digest
     like = state.run(run.like)
-    return service.journal.at(like.claimed_at or like.requested_at).model(run.model).source_digest
+    return state.model(run.model).source_at(like.ended_by or like.token or state.position)
 
 
 @router.post("/runs/{run}/heartbeat", name="heartbeat", summary="Keep a claimed run")

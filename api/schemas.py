@@ -1,15 +1,21 @@
 """What may be sent, for every route that reads JSON through pydantic. Strict: nothing is turned into something else."""
 
-from typing import Annotated, Any, Literal
+import json
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")]
 Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=2000)]
-Slot = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9:./+_-]*$")]
+Slot = Annotated[str, Field(max_length=60, pattern=r"^(first(/[1-9][0-9]{0,5})?|(again/)?[0-9-]{10}T[0-9:.]{8,15}Z)$")]
+KEY = r"^[A-Za-z0-9._-]{1,80}$"
+"""What an Idempotency-Key may look like: it becomes part of the log."""
 Moment = Annotated[str, Field(max_length=40)]
+
+
+MAX_RESULT = 64 * 1024
 
 
 class Body(BaseModel):
@@ -95,4 +101,12 @@ class Finish(Held):
 
     outcome: Literal["succeeded", "refused", "failed", "skipped"]
     reason: Text = ""
-    result: dict[str, Any] = Field(default_factory=dict)
+    result: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("result")
+    @classmethod
+    def _small(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """It stays in the log, and in memory, for good."""
+        if len(json.dumps(value)) > MAX_RESULT:
+            raise ValueError(f"a result has at most {MAX_RESULT // 1024} KiB")
+        return value

@@ -1,5 +1,6 @@
 """Everything one API process holds, wired together once by `create_app`."""
 
+import asyncio
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -9,6 +10,7 @@ from api.access import Access
 from api.health import Health
 from api.journal import Follower, Journal
 from api.judging import Judge
+from api.manifests import Manifests
 from api.promoting import Promoter
 from api.recorder import Recorder
 from api.serving import ServingTable
@@ -23,6 +25,8 @@ from understudy.events import Role
 from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
 
+UPLOADS_AT_ONCE = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -36,12 +40,15 @@ class Service:
     pulse: Pulse
     journal: Journal
     table: ServingTable
+    manifests: Manifests
     health: Health
     judge: Judge
     promoter: Promoter
     recorder: Recorder
     work: Work
     follower: Follower
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
+    """Each upload may hold a bundle's 256 MiB in memory."""
     stopping: Event = field(default_factory=Event)
     """Set when the process is told to stop: whoever waits for something answers now."""
 
@@ -81,6 +88,7 @@ def open_service(settings: Settings) -> Service:
         pulse=pulse,
         journal=journal,
         table=table,
+        manifests=Manifests(store),
         health=health,
         judge=judge,
         promoter=Promoter(journal, table, judge, environment),

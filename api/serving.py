@@ -6,6 +6,7 @@ a thread frees it, so that no request ever pays for it.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -20,6 +21,9 @@ from understudy.signature import Signature
 from understudy.state import Registry, Version
 
 log = logging.getLogger(__name__)
+
+LOAD_AGAIN_S = 10.0
+"""After a champion could not be loaded; its blob may be back by then."""
 
 
 class Served:
@@ -48,6 +52,7 @@ class ServingTable:
         self._store = store
         self._live: Mapping[str, Served] = {}
         self._since: dict[str, int] = {}
+        self._again_s: dict[str, float] = {}
         self._lock = Lock()
         self._leaving: SimpleQueue[Served | None] = SimpleQueue()
         self._usher = Thread(target=self._free, name="leaving", daemon=True)
@@ -109,10 +114,14 @@ class ServingTable:
             promotion = model.promotions[-1]
             if self._since.get(name, 0) >= promotion.position:
                 continue
+            if time.monotonic() < self._again_s.get(name, 0.0):
+                failures[name] = self.failures[name]
+                continue
             try:
                 self.swap(self.prepare(state.version(name, promotion.version)), promotion.position)
             except UnderstudyError as error:
                 failures[name] = error.problem
+                self._again_s[name] = time.monotonic() + LOAD_AGAIN_S
                 log.error("%s", error, extra={"action": "champion_not_loaded", "model": name})
         self.failures = failures
 

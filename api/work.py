@@ -74,6 +74,8 @@ class Work:
                 self._reclaim(time.monotonic())
             except UnderstudyError as error:
                 log.warning("%s", error, extra={"action": "claims_not_watched"})
+            except Exception:
+                log.exception("watching the claims met a bug", extra={"action": "bug"})
 
     def _reclaim(self, now_s: float) -> None:
         """Take back what nobody has kept alive; liveness is judged on our own monotonic clock."""

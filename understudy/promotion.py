@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotTheChampion
 from understudy.events import Event, How, PromotionAborted, PromotionStarted, Role, VersionPromoted
-from understudy.state import Model, Pending, Promotion, Registry, Version
+from understudy.state import Judgement, Model, Pending, Promotion, Registry, Version
 
 VOID_AFTER = timedelta(seconds=60)
 """A start without outcome: its promoter is dead."""
@@ -24,7 +24,7 @@ VOID_AFTER = timedelta(seconds=60)
 VOID = f"no outcome in {VOID_AFTER.total_seconds():.0f} s"
 
 FRESH_FOR = timedelta(minutes=10)
-"""How long a verdict is a ground for a promotion without a person."""
+"""How old the evidence may be on which something is promoted without a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,11 @@ def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple
     """
     model = state.model(wish.model)
     version = state.version(wish.model, wish.version)
-    if done(model, wish.key) or (model.pending and model.pending.key == wish.key):
-        check_same(done(model, wish.key) or model.pending, wish)
-        return ()
+    known = done(model, wish.key) or (model.pending if model.pending and model.pending.key == wish.key else None)
+    if known is not None:
+        check_same(known, wish)
+        if known is not model.pending or now - known.time < VOID_AFTER:
+            return ()
     if wish.expects is not None and wish.expects != model.champion:
         raise NotTheChampion(
             f"The champion of {wish.model} is {model.champion or 'nobody'}, not {wish.expects[:20]!a}.",
@@ -121,7 +123,7 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
             remedy="Wait for the next candidate, or override with a reason.",
         )
     if wish.by == "scheduler":
-        check_automatic(model, version, judgement.time, now)
+        check_automatic(model, version, judgement, now)
     return judgement.position
 
 
@@ -136,17 +138,17 @@ def check_override(wish: Wish) -> None:
         raise BadInput("An override needs a reason.", remedy='Send {"override": "why this version should serve"}.')
 
 
-def check_automatic(model: Model, version: Version, judged: datetime, now: datetime) -> None:
-    """What holds for a promotion that no person asked for."""
+def check_automatic(model: Model, version: Version, judgement: Judgement, now: datetime) -> None:
+    """What holds for a promotion that no person asked for: neither policy, then or now, asks for one."""
     mode = (model.definition or {}).get("promotion", {}).get("mode")
-    if mode != "auto":
+    if (mode, judgement.mode) != ("auto", "auto"):
         raise Forbidden(
             f"Model {model.name} leaves promotion to a person.",
             remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
         )
-    if now - judged > FRESH_FOR:
+    if now - judgement.time + judgement.evidence_age > FRESH_FOR:
         raise NoGround(
-            f"The verdict on version {version.id} of {model.name} is older than ten minutes.",
+            f"The evidence for version {version.id} of {model.name} is older than ten minutes.",
             remedy="Post its evidence again, or let an operator promote it.",
         )
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from understudy.errors import LogTampered
@@ -120,6 +121,7 @@ def _defined(draft: Draft, entry: Recorded, event: ModelDefined) -> None:
         event.model,
         definition=event.definition,
         source_digest=event.source_digest,
+        sources=(*draft.model(event.model).sources, (entry.position, event.source_digest)),
         defined_at=entry.position,
         profile=None,
     )
@@ -164,6 +166,10 @@ def _judged(draft: Draft, entry: Recorded, event: VerdictReached) -> None:
         passed=event.passed,
         champion=event.champion,
         evidence=event.evidence,
+        rows=event.verdict.get("rows"),
+        until=event.until,
+        mode=(draft.model(event.model).definition or {}).get("promotion", {}).get("mode", "propose"),
+        evidence_age=timedelta(seconds=max(0.0, event.facts.get("evidence_age_s", 0.0))),
     )
     stage = draft.versions[event.model, event.version].stage
     if stage is not Stage.CHAMPION:

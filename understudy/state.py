@@ -4,9 +4,10 @@ All frozen: whoever holds a `Registry` may read it from any thread, for as long 
 verdicts and trials keep the position at which the log holds their numbers.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +47,13 @@ class Judgement:
     passed: bool
     champion: str | None
     evidence: str
+    rows: str | None
+    """Names the rows that were judged."""
+    until: str | int | None
+    mode: str
+    """Who took the last step under the policy that was in force."""
+    evidence_age: timedelta
+    """How old the evidence was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +166,8 @@ class Model:
     name: str
     definition: Mapping[str, Any] | None = None
     source_digest: str | None = None
+    sources: tuple[tuple[int, str], ...] = ()
+    """Every source that was in force, with the position since which it was."""
     defined_at: int | None = None
     version_count: int = 0
     line: tuple[str, ...] = ()
@@ -181,8 +191,24 @@ class Model:
     def champion(self) -> str | None:
         return self.line[-1] if self.line else None
 
+    def promoted_by(self, moment: datetime | None) -> Promotion | None:
+        """The promotion that was in force at `moment`; None as a moment: now."""
+        if moment is None:
+            return self.promotions[-1] if self.promotions else None
+        place = bisect_right(self.promotions, moment, key=lambda promotion: promotion.time)
+        return self.promotions[place - 1] if place else None
+
+    def source_at(self, position: int) -> str | None:
+        """Digest of the definition's source that was in force at a position of the log."""
+        place = bisect_right(self.sources, position, key=lambda source: source[0])
+        return self.sources[place - 1][1] if place else None
+
     def judged_until(self, version: str | None) -> str | int | None:
-        """Clock of the last row that any version but `version` was judged on."""
+        """Clock of the last row that any version but `version` was judged on.
+
+        What may not be judged on the same rows twice is a model, not a verdict: a retry is judged on its own rows
+        again.
+        """
         return next((until for other, until in reversed(self.judged) if other != version), None)
 
 

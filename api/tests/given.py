@@ -1,7 +1,8 @@
 """What the API's tests begin with: small real models, bundles and evidence, and an API on a folder of its own."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -168,7 +169,7 @@ class Api:
 
     def judge(self, version: str, digest: str, model: str = "rain", **more: Any) -> Any:
         route = f"/models/{model}/versions/{version}/evidence"
-        return self.client.post(route, json={"evidence": digest, **more}, headers=self.token("scheduler"))
+        return self.client.post(route, json={"evidence": digest, **more}, headers=self.token("operator"))
 
     def promote(
         self, version: str, role: str = "operator", model: str = "rain", override: str | None = None, **headers: str
@@ -192,6 +193,13 @@ class Api:
     def kinds(self) -> list[str]:
         """The kinds of all events, oldest first."""
         return [entry.event.kind for entry in self.service.journal.read()]
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[sqlite3.Connection]:
+    """A database behind its service's back; what is changed is committed."""
+    with closing(sqlite3.connect(file)) as db, db:
+        yield db
 
 
 @contextmanager

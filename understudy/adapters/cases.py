@@ -10,11 +10,11 @@ from typing import Any
 from understudy.adapters.bundle import unpack
 from understudy.errors import BadInput, NotFound
 from understudy.events import VersionTried
-from understudy.evidence import Evidence
+from understudy.evidence import Clock, Evidence
 from understudy.gates import Case, Champion
 from understudy.ports import ArtifactStore
 from understudy.profile import Profile
-from understudy.state import Registry
+from understudy.state import Registry, Version
 
 
 def load_case(
@@ -61,8 +61,18 @@ def load_case(
         evidence_age_s=facts["evidence_age_s"],
         profile=load_profile(store, judged.profile),
         reference=None if reference is None else Profile.parse(store.get(reference)),
-        judged_until=state.model(model).judged_until(version),
+        judged_until=judged_until(state, found, judged.row_set),
         api=facts["api"],
+    )
+
+
+def judged_until(state: Registry, version: Version, rows: str) -> Clock | None:
+    """Up to where rows have been used for a verdict. The same version may be judged on the very same rows again."""
+    used = [state.model(version.model).judged_until(version.id)]
+    if version.judgement is not None and version.judgement.rows != rows:
+        used.append(version.judgement.until)
+    return max(
+        (until for until in used if until is not None), default=None, key=lambda until: (type(until) is str, until)
     )
 
 
