@@ -18,7 +18,7 @@ run: $(VENV)/installed ## start the API and the scheduler on http://127.0.0.1:80
 	@$(BIN)/understudy run
 
 test: $(VENV)/installed-dev ## run the whole suite but the long campaigns
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2
 
 check: $(VENV)/installed-dev ## lint, formatting, types
 	@$(BIN)/ruff check .
