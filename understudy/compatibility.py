@@ -9,7 +9,8 @@ from understudy.signature import Column, Signature
 def differences(champion: Signature, candidate: Signature) -> list[str]:
     """What a client of `champion` would notice of `candidate`, as sentences; empty where nothing.
 
-    Accepting more than before (nulls, further texts) is no difference.
+    Accepting more than before (nulls, further texts, fractions) is no difference. A column of numbers that now is one
+    of integers is one: a client that sent 2.5 was answered, and would be refused. Whether any does cannot be known.
     """
     before, now = champion.names, candidate.names
     found = [f"The column `{name}` is gone." for name in before if name not in now]
@@ -28,7 +29,9 @@ def differences(champion: Signature, candidate: Signature) -> list[str]:
 
 def _column_differences(before: Column, now: Column) -> list[str]:
     found = []
-    if now.kind != before.kind:
+    if (before.kind, now.kind) == ("number", "integer"):
+        found.append(f"The column `{now.name}` took any number and now takes integers only.")
+    elif now.kind != before.kind and (before.kind, now.kind) != ("integer", "number"):
         found.append(f"The column `{now.name}` was of kind {before.kind} and now is {now.kind}.")
     if before.nullable and not now.nullable:
         found.append(f"The column `{now.name}` may no longer be null.")

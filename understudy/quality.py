@@ -4,11 +4,11 @@ A snapshot is accepted when its check finds nothing. Newly arrived rows are judg
 them that are fitted. Without a reference only what needs none is judged. The limits were set so that honest retrains of
 three drifting streams are (almost) never refused.
 
-    schema     the same columns, of the same kinds, and the same task
+    schema     the same columns, of the same kinds (integers are numbers), and still classes or still a number
     rows       at least 100 with a label, and not less than half of the last snapshot
     nulls      no column that is null everywhere; no jump of a column's share of nulls
     stuck      no column that varied and now says one thing in all new rows
-    label      it varies; no class came or went; no jump of its distribution
+    label      it varies; no class came or went, unless it is rare; no jump of its distribution
     clock      no labelled row from the future; no jump of repeated times
     range      nothing outside what the owner declared
     leak       no column that orders the label (almost) perfectly and did not before
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from understudy.profile import ColumnProfile, LabelProfile, Part, Profile
+from understudy.signature import ColumnKind
 from understudy.swapped import MARGIN, swapped
 
 Check = Literal["schema", "rows", "nulls", "stuck", "label", "clock", "range", "leak", "swapped"]
@@ -35,6 +36,10 @@ ENOUGH = 50
 """New rows, below which their shares say nothing."""
 EXPECTED = 20
 """Rows of the rarer classes, at least, that would be expected where none came."""
+FEWEST_OF_CLASS = 5
+SMALLEST_CLASS = 0.01
+"""Of the rows among which a class came (the new ones) or went (the last snapshot's): a rarer one may do so unnoticed,
+or one odd row would refuse the data for ever."""
 NULL_JUMP = 0.2
 REPEAT_JUMP = 0.2
 LABEL_JUMP = 0.3
@@ -83,7 +88,7 @@ def check(profile: Profile, reference: Profile | None, ranges: Ranges) -> tuple[
 
 def _against(profile: Profile, reference: Profile) -> list[Finding]:
     then = [reference.whole, *([reference.new] if reference.new and reference.new.rows >= FEWEST_ROWS else [])]
-    found = [*_classes(profile.whole.label, reference.whole.label), *_leaks(profile, reference), *_swaps(profile, then)]
+    found = [*_classes(profile, reference), *_leaks(profile, reference), *_swaps(profile, then)]
     parts = ((profile.new, "new rows"), (profile.new_fitted, "new rows to fit"), (profile.fitted, "rows to fit"))
     for part, rows in parts:
         if part is not None and part.rows >= ENOUGH:
@@ -119,11 +124,16 @@ def _schema(profile: Profile, reference: Profile) -> Iterator[Finding]:
     for name in sorted(now.keys() - then.keys()):
         yield finding(name, now[name].kind, "absent", f"The column `{name}` is new.")
     for name in sorted(now.keys() & then.keys()):
-        if now[name].kind != then[name].kind:
+        if _sort(now[name].kind) != _sort(then[name].kind):
             reason = f"The column `{name}` was of kind {then[name].kind} and now is {now[name].kind}."
             yield finding(name, now[name].kind, then[name].kind, reason)
-    if profile.task != reference.task:
+    if (profile.task == "regression") != (reference.task == "regression"):
         yield finding(None, profile.task, reference.task, f"The task was {reference.task} and now is {profile.task}.")
+
+
+def _sort(kind: ColumnKind) -> str:
+    """Integers turn into numbers with their first null, and back when it is gone: neither is another schema."""
+    return "number" if kind == "integer" else kind
 
 
 def _nulls(profile: Profile) -> Iterator[Finding]:
@@ -168,12 +178,21 @@ def _varies(label: LabelProfile) -> bool:
     return len(set(values)) > 1
 
 
-def _classes(now: LabelProfile, then: LabelProfile) -> Iterator[Finding]:
-    for name in sorted((now.counts or {}).keys() ^ (then.counts or {}).keys()):
-        came = name in (now.counts or {})
-        reason = f"The class `{name}` {'was never seen before' if came else 'is gone'}."
-        observed, limit = ("present", "absent") if came else ("absent", "present")
-        yield Finding(check="label", column=None, observed=observed, limit=limit, reason=reason)
+def _classes(profile: Profile, reference: Profile) -> Iterator[Finding]:
+    now, then = profile.whole.label.counts or {}, reference.whole.label.counts or {}
+    arrived = profile.whole.rows if profile.new is None else profile.new.rows
+    for name in sorted(now.keys() - then.keys()):
+        if _is_common(now[name], arrived):
+            reason = f"The class `{name}` was never seen before, and {now[name]} rows have it."
+            yield Finding(check="label", column=None, observed="present", limit="absent", reason=reason)
+    for name in sorted(then.keys() - now.keys()):
+        if _is_common(then[name], reference.whole.rows):
+            reason = f"The class `{name}` is gone; {then[name]} rows had it."
+            yield Finding(check="label", column=None, observed="absent", limit="present", reason=reason)
+
+
+def _is_common(rows: int, among: int) -> bool:
+    return rows >= FEWEST_OF_CLASS and rows >= SMALLEST_CLASS * among
 
 
 def _label_stuck(part: Part, then: Sequence[Part], rows: str) -> Iterator[Finding]:

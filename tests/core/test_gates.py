@@ -238,6 +238,8 @@ def column_changed(place: int, **changes: Any) -> list[dict[str, Any]]:
         ({"columns": [*COLUMNS, cases.column("rain_yesterday")]}, "`rain_yesterday` is new."),
         ({"columns": COLUMNS[::-1]}, "another order: sky, humidity, wind, high, low."),
         ({"columns": column_changed(2, kind="text")}, "`wind` was of kind number and now is text."),
+        ({"columns": column_changed(2, kind="integer")}, "`wind` took any number and now takes integers only."),
+        ({"columns": column_changed(2, kind="boolean")}, "`wind` was of kind number and now is boolean."),
         ({"columns": column_changed(2, nullable=False)}, "`wind` may no longer be null."),
         ({"columns": column_changed(4, categories=["clear"])}, "`sky` no longer takes any other text."),
     ],
@@ -265,6 +267,8 @@ def test_other_classes_are_another_signature(classes: list[Any]) -> None:
         ({"categories": ["clear"]}, {"categories": None}),
         ({"example": "fog"}, {"example": "clear"}),
         ({"dtype": "str"}, {"dtype": "object"}),
+        ({"kind": "integer", "nullable": False}, {"kind": "number"}),
+        ({"kind": "integer", "categories": [1, 2]}, {"kind": "number", "categories": None}),
     ],
 )
 def test_accepting_more_than_before_is_compatible(before: dict[str, Any], now: dict[str, Any]) -> None:

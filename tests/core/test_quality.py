@@ -74,10 +74,30 @@ def test_a_column_of_another_kind_is_named_with_both_kinds() -> None:
     assert only(found(given), "schema") == "The column `wind` was of kind number and now is text."
 
 
-def test_another_task_is_another_schema() -> None:
+@pytest.mark.parametrize(("before", "now"), [("integer", "number"), ("number", "integer")])
+def test_integers_that_became_numbers_with_their_first_null_and_back_are_the_same_schema(before: Any, now: Any) -> None:
+    given = worlds.world()
+    given.columns["wind"] = given.columns["wind"].round()
+    then = {name: values[: worlds.KNOWN] for name, values in given.columns.items()}
+    reference = worlds.profile(
+        then,
+        given.label[: worlds.KNOWN],
+        known=700,
+        cut=850,
+        kinds={**worlds.kinds(then), "wind": before},
+    )
+    if now == "number":
+        given.columns["wind"][1200] = np.nan
+
+    snapshot = worlds.snapshot(given, kinds={**worlds.kinds(given.columns), "wind": now})
+
+    assert quality.check(snapshot, reference, {}) == ()
+
+
+def test_a_number_instead_of_classes_is_another_schema() -> None:
     given = worlds.world()
 
-    assert "The task was binary" in only(found(given, task="multiclass"), "schema")
+    assert "The task was binary and now is regression." in only(found(given, task="regression"), "schema")
 
 
 @pytest.mark.fault(71)
@@ -167,20 +187,47 @@ def test_a_label_that_is_constant_in_the_new_rows_only_is_refused() -> None:
     assert "varied before" in only(regression(worlds.world(), stuck), "label")
 
 
+def snowing(given: worlds.World, rows: int) -> Any:
+    """Its label, with a third class in some rows that are both new and, seen from later, old."""
+    snow = given.label.copy()
+    snow[1100 : 1100 + rows] = 2
+    return snow
+
+
 @pytest.mark.fault(72)
 def test_a_class_that_appears_and_one_that_is_gone_are_named() -> None:
     given = worlds.world()
-    snow = given.label.copy()
-    snow[[1100, 1101]] = 2
-    reference = worlds.profile(
-        {name: values[: worlds.KNOWN] for name, values in given.columns.items()}, snow[600:], known=700, cut=850
-    )
+    with_snow = worlds.profile(given.columns, snowing(given, 20), task="multiclass")
 
-    appeared = quality.check(worlds.profile(given.columns, snow), worlds.reference(given), {})
-    vanished = quality.check(worlds.snapshot(given), reference, {})
+    appeared = quality.check(with_snow, worlds.reference(given), {})
+    vanished = quality.check(worlds.snapshot(given, known=worlds.END), with_snow, {})
 
-    assert only(appeared, "label") == "The class `2` was never seen before."
-    assert only(vanished, "label") == "The class `2` is gone."
+    assert only(appeared, "label") == "The class `2` was never seen before, and 20 rows have it."
+    assert only(vanished, "label") == "The class `2` is gone; 20 rows had it."
+
+
+@pytest.mark.parametrize(("rows", "common"), [(1, False), (5, False), (6, True)])
+def test_a_new_class_counts_from_a_hundredth_of_the_new_rows_on(rows: int, common: bool) -> None:
+    given = worlds.world()
+    with_snow = worlds.profile(given.columns, snowing(given, rows), task="multiclass")
+
+    assert bool(quality.check(with_snow, worlds.reference(given), {})) == common
+
+
+@pytest.mark.parametrize(("rows", "common"), [(4, False), (5, True)])
+def test_a_new_class_counts_from_five_rows_on_where_few_are_new(rows: int, common: bool) -> None:
+    given = worlds.world(1110)
+    with_snow = worlds.profile(given.columns, snowing(given, rows), task="multiclass", cut=1010)
+
+    assert bool(quality.check(with_snow, worlds.reference(given), {})) == common
+
+
+@pytest.mark.parametrize(("rows", "common"), [(15, False), (16, True)])
+def test_a_class_that_was_rare_may_go(rows: int, common: bool) -> None:
+    given = worlds.world()
+    with_snow = worlds.profile(given.columns, snowing(given, rows), task="multiclass")
+
+    assert bool(quality.check(worlds.snapshot(given, known=worlds.END), with_snow, {})) == common
 
 
 @pytest.mark.parametrize("where", ["new rows", "new rows to fit"])
