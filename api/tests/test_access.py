@@ -14,16 +14,16 @@ from api.tests import given
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 NOBODY, WRONG, CLIENT, SCHEDULER, OPERATOR = WHO = ("nobody", "wrong", "client", "scheduler", "operator")
-ALL, KNOWN = set(WHO) - {WRONG}, {CLIENT, SCHEDULER, OPERATOR}
+ANYBODY, ALL, KNOWN = set(WHO), set(WHO) - {WRONG}, {CLIENT, SCHEDULER, OPERATOR}
 
 #: Method and path -> who gets past the door. Whatever is not here answers 404 or 405 to everybody.
 GOLDEN: dict[tuple[str, str], set[str]] = {
-    ("GET", "/health"): ALL,
-    ("GET", "/ready"): ALL,
-    ("GET", "/"): ALL,
-    ("GET", "/docs"): ALL,
-    ("GET", "/docs/{name}"): ALL,
-    ("GET", "/openapi.json"): ALL,
+    ("GET", "/health"): ANYBODY,
+    ("GET", "/ready"): ANYBODY,
+    ("GET", "/"): ANYBODY,
+    ("GET", "/docs"): ANYBODY,
+    ("GET", "/docs/{name}"): ANYBODY,
+    ("GET", "/openapi.json"): ANYBODY,
     ("POST", "/predict"): ALL,
     ("POST", "/models/{model}/predict"): ALL,
     ("GET", "/current_model"): ALL,
@@ -34,8 +34,8 @@ GOLDEN: dict[tuple[str, str], set[str]] = {
     ("GET", "/runs"): ALL,
     ("GET", "/runs/{run}"): ALL,
     ("GET", "/events"): ALL,
-    ("GET", "/model/promote"): ALL,
-    ("GET", "/model/demote"): ALL,
+    ("GET", "/model/promote"): ANYBODY,
+    ("GET", "/model/demote"): ANYBODY,
     ("GET", "/models/{model}/versions/{version}/artifact"): KNOWN,
     ("PUT", "/models/{model}"): {SCHEDULER, OPERATOR},
     ("POST", "/models/{model}/versions"): {SCHEDULER, OPERATOR},
