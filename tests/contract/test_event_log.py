@@ -561,7 +561,6 @@ def test_another_volume_mounted_over_the_log_is_found_though_its_copy_has_the_sa
 
         with pytest.raises(LogTampered, match="no longer the file"):
             log.append(fact("2"))
-    subprocess.run(["umount", "--lazy", str(small_volume)], check=True)
 
 
 def test_a_log_that_its_account_may_not_open_is_unavailable_and_not_begun_anew(small_volume: Path) -> None:
