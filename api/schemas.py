@@ -3,7 +3,9 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+from understudy.nesting import DEEPEST, is_shallow
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")]
 Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
@@ -18,6 +20,16 @@ Moment = Annotated[str, Field(max_length=40)]
 MAX_RESULT = 64 * 1024
 
 
+def shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """What nests deeper could be written into the log, and never be shown again."""
+    if not is_shallow(value):
+        raise ValueError(f"JSON nests at most {DEEPEST} levels here")
+    return value
+
+
+Json = Annotated[dict[str, JsonValue], AfterValidator(shallow)]
+
+
 class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -25,7 +37,7 @@ class Body(BaseModel):
 class Definition(Body):
     """A model definition as the scheduler read it."""
 
-    definition: dict[str, JsonValue]
+    definition: Json
     source: dict[str, str]
 
 
@@ -66,7 +78,7 @@ class Train(Body):
     """A training run by hand."""
 
     model_name: Name
-    params: dict[str, JsonValue] | None = Field(None, description="As for scikit-learn's set_params.")
+    params: Json | None = Field(None, description="As for scikit-learn's set_params.")
     start_date: Moment | None = None
     end_date: Moment | None = None
     as_of: Moment | None = None
@@ -101,7 +113,7 @@ class Finish(Held):
 
     outcome: Literal["succeeded", "refused", "failed", "skipped"]
     reason: Text = ""
-    result: dict[str, JsonValue] = Field(default_factory=dict)
+    result: Json = Field(default_factory=dict)
 
     @field_validator("result")
     @classmethod

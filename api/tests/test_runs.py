@@ -118,6 +118,16 @@ def test_a_result_that_would_swell_the_log_is_refused(api: given.Api) -> None:
     assert answer.status_code == 422
 
 
+def test_params_that_nest_too_deep_to_be_shown_again_are_refused(api: given.Api) -> None:
+    api.define()
+    params: Any = {"C": 1}
+    for _ in range(100):
+        params = {"C": params}
+
+    assert train(api, params=params).status_code == 422
+    assert api.client.get("/runs").status_code == 200
+
+
 def test_what_was_asked_for_under_propose_is_not_lifted_by_a_new_policy(api: given.Api) -> None:
     api.define(mode="propose")
     api.register(given.bundle())

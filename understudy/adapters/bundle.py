@@ -18,6 +18,7 @@ import msgspec
 from understudy.adapters import stored_zip
 from understudy.errors import BundleRefused, DigestMismatch
 from understudy.fingerprint import canonical_json, digest_of
+from understudy.nesting import is_shallow
 from understudy.parity import Answer
 from understudy.signature import RESERVED_NAMES, Signature, Value
 
@@ -175,6 +176,8 @@ def _read_manifest(data: bytes) -> tuple[_Manifest, dict[str, Any]]:
         plain: dict[str, Any] = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused("has a manifest that cannot be read") from error
+    if not is_shallow(plain):
+        raise _refused("has a manifest that nests too deep")
     signature = manifest.signature
     names = signature.names
     if not names or len(set(names)) != len(names) or RESERVED_NAMES & set(names):
