@@ -40,7 +40,7 @@ class Asking:
     def rest(self, names: Collection[str]) -> None:
         """Ask for first attempts at those of `names` that nothing serves, and for all that is owed."""
         with self._lock:
-            models = {model["name"]: model for model in self._models() if model["name"] in names}
+            models = {model["name"]: model for model in all_models(self._api) if model["name"] in names}
             for name, slot in self._firsts.due(models, monotonic()).items():
                 self._ask(name, slot)
             owed = self._owed & models.keys()
@@ -55,16 +55,18 @@ class Asking:
     def close(self) -> None:
         self._api.close()
 
-    def _models(self) -> list[Mapping[str, Any]]:
-        page = self._api.get("/models", limit=1000)
-        found: list[Mapping[str, Any]] = page["items"]
-        while page["next"] is not None:
-            page = self._api.get("/models", limit=1000, after=page["next"])
-            found += page["items"]
-        return found
-
     def _ask(self, name: str, slot: str) -> None:
         answer = self._api.post("/runs", {"model": name, "kind": "train", "slot": slot})
         run, skipped = answer["run"], answer["skipped"]
         what = f"is run {run['id']}" if run else f"is skipped: {skipped}"
         log.info("Slot %s of %s %s.", slot, name, what, extra={"action": "slot.asked", "model": name, "slot": slot})
+
+
+def all_models(api: ApiClient) -> list[Mapping[str, Any]]:
+    """Every model that the API knows."""
+    page = api.get("/models", limit=1000)
+    found: list[Mapping[str, Any]] = page["items"]
+    while page["next"] is not None:
+        page = api.get("/models", limit=1000, after=page["next"])
+        found += page["items"]
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scheduled_task.asking import all_models
 from scheduled_task.run_process import RunProcess, ending
 from scheduled_task.scratch import scratch
 from understudy.adapters.api_client import ApiClient
@@ -82,15 +83,17 @@ class Catalogue:
 
     def _tell(self) -> None:
         changed = set()
+        known = {model["name"] for model in all_models(self._api)}  # less than before, where its log was replaced
         for name, body in self._bodies.items():
-            if self._told.get(name) == body:
+            if name in known and self._told.get(name) == body:
                 continue
             try:
                 self._api.put(f"/models/{name}", body)
             except Unavailable:
                 raise
             except UnderstudyError as error:
-                log.error("The API takes no model %s: %s", name, error, extra={"action": "definition.refused"})
+                if self._told.get(name) != body:
+                    log.error("The API takes no model %s: %s", name, error, extra={"action": "definition.refused"})
             else:
                 changed.add(name)
                 log.info("Model %s is defined.", name, extra={"action": "definition.told", "model": name})

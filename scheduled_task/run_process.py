@@ -1,4 +1,7 @@
-"""A run's own process, as its parent sees it: started clean, watched, and ended with everything that it has started."""
+"""A run's own process, as its parent sees it: started clean, watched, and ended with its process group.
+
+A definition is code that the owner trusts: one that starts a session of its own on purpose leaves this group.
+"""
 
 import contextlib
 import os
@@ -18,7 +21,7 @@ LONGEST_LINE = 500
 
 
 class RunProcess:
-    """One child and all its descendants."""
+    """One child and its process group."""
 
     def __init__(self, module: str, arguments: Sequence[str], *, folder: Path, home: Path) -> None:
         self._child = subprocess.Popen(
@@ -46,7 +49,7 @@ class RunProcess:
             return None
 
     def end(self) -> str:
-        """Kill what is left of it and of whatever it started; return the last that it printed."""
+        """Kill what is left of its group; return the last that it printed."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()

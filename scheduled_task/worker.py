@@ -97,7 +97,15 @@ class Worker:
                 self._hold = None
 
     def _finish(self, api: ApiClient, hold: Hold, claim: Claim) -> None:
-        ended, facts = self._carry_out(api, hold, claim)
+        try:
+            ended, facts = self._carry_out(api, hold, claim)
+        except LetGo:
+            raise
+        except (
+            Exception
+        ) as error:  # a full disk, a refusal of the API, a bug of ours: said now, and not after three tries
+            log.exception("Run %s could not be carried out.", claim.id, extra={"action": "run.lost", **claim.ticket})
+            ended, facts = Ending("failed", f"The scheduler could not carry it out: {error}"), {}
         body = {
             "token": claim.token,
             "outcome": ended.outcome,

@@ -1,11 +1,14 @@
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from scheduled_task.catalogue import Catalogue
 from scheduled_task.tests.given import DEFINITION
 from scheduled_task.tests.site import Site
+from tests.services import installation
 from understudy.schedule import Schedule
 
 MINUTE = Schedule.every(minutes=1)
@@ -54,6 +57,28 @@ def test_every_definition_is_told_to_the_api_once(site: Site, catalogue: Catalog
     assert known.changed == [{"one", "two"}, frozenset()]
     assert len(site.events("model.defined", "one")) == 1
     assert site.api.get("/models/two")["definition"]["target"] == "label"
+
+
+def test_an_api_whose_log_was_replaced_is_told_everything_again(tmp_path: Path, known: Known) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with installation(home) as installed:
+        installed.start_api()
+        site = Site(installed)
+        site.settings.definitions.mkdir()
+        write(site, "kept")
+        catalogue = Catalogue(site.settings, site.connect(), known)
+        catalogue.check()
+
+        installed.stop()
+        shutil.rmtree(site.settings.var)
+        installed.start_api()
+        catalogue.check()
+
+        assert known.changed == [{"kept"}, {"kept"}]
+        assert len(site.events("model.defined", "kept")) == 1
+        catalogue.close()
+        site.api.close()
 
 
 def test_a_file_that_is_edited_is_told_again(site: Site, catalogue: Catalogue, known: Known) -> None:

@@ -180,7 +180,7 @@ SABOTAGE: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "a column becomes null": (lambda frame: frame.assign(x=frame["x"].where(frame["at"] < at(1000))), "`x` is null in"),
     "the label is constant": (lambda frame: frame.assign(label=1), "there is nothing to learn"),
     "a class appears": (
-        lambda frame: frame.assign(label=frame["label"].where(frame.index != 1399, 2)),
+        lambda frame: frame.assign(label=frame["label"].where(frame.index < 1300, 2)),
         "class `2` was never seen",
     ),
     "the label leaks": (
