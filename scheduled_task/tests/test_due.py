@@ -22,6 +22,7 @@ def model(**changes: Any) -> dict[str, Any]:
     """What the API says of a model that is trained each minute."""
     said: dict[str, Any] = {
         "name": "rain",
+        "default": True,
         "champion": "1",
         "last_slot": timestamp(NOON),
         "open_runs": [],
@@ -111,6 +112,12 @@ def test_a_pause_is_measured_from_when_the_end_of_the_attempt_was_first_seen() -
     asked = [firsts.due(waiting, now_s) for now_s in (1000.0, 1004.9, 1005.0)]
 
     assert asked == [{}, {}, {"rain": "first/2"}]
+
+
+def test_the_default_model_is_asked_for_first() -> None:
+    unserved = {name: model(name=name, champion=None, default=name == "rain") for name in ("bike", "rain", "wind")}
+
+    assert list(Firsts().due(unserved, 0.0)) == ["rain", "bike", "wind"]
 
 
 def test_a_definition_that_changed_is_tried_at_once() -> None:

@@ -106,6 +106,21 @@ def test_a_training_that_hangs_is_ended_at_its_time_limit(site: Site) -> None:
     assert site.scratch_folders() == []
 
 
+def test_a_run_that_the_scheduler_itself_cannot_carry_out_fails_at_once_with_the_reason(site: Site) -> None:
+    site.define("unplaced", broken(CRASHES))
+    scratch, aside = site.settings.scratch, site.settings.scratch.with_name("aside")
+    scratch.rename(aside)
+    scratch.write_text("a file where the folder should be")
+
+    with working(site):
+        run = site.ended(site.ask("unplaced", "first"))
+    scratch.unlink()
+    aside.rename(scratch)
+
+    assert (run["state"], run["attempt"]) == ("failed", 1)
+    assert run["reason"].startswith("The scheduler could not carry it out: ")
+
+
 @pytest.fixture(scope="module")
 def champion(site: Site) -> str:
     """A model that is served, and whose rows have not changed since."""
