@@ -12,7 +12,7 @@ from scheduled_task.asking import all_models
 from scheduled_task.run_process import RunProcess, ending
 from scheduled_task.scratch import scratch
 from understudy.adapters.api_client import ApiClient
-from understudy.errors import Unavailable, UnderstudyError
+from understudy.errors import BadInput, Unavailable, UnderstudyError
 from understudy.schedule import Schedule
 from understudy.settings import Settings
 
@@ -91,9 +91,12 @@ class Catalogue:
                 self._api.put(f"/models/{name}", body)
             except Unavailable:
                 raise
-            except UnderstudyError as error:
+            except BadInput as error:
                 if self._told.get(name) != body:
                     log.error("The API takes no model %s: %s", name, error, extra={"action": "definition.refused"})
+            except UnderstudyError as error:  # a token that is being replaced, say: the next look tries again
+                log.warning("Model %s is not defined yet: %s", name, error, extra={"action": "definition.later"})
+                continue
             else:
                 changed.add(name)
                 log.info("Model %s is defined.", name, extra={"action": "definition.told", "model": name})

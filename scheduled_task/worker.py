@@ -101,9 +101,8 @@ class Worker:
             ended, facts = self._carry_out(api, hold, claim)
         except LetGo:
             raise
-        except (
-            Exception
-        ) as error:  # a full disk, a refusal of the API, a bug of ours: said now, and not after three tries
+        except Exception as error:
+            # A full disk, a refusal of the API, a bug of ours: said now, and not after three attempts.
             log.exception("Run %s could not be carried out.", claim.id, extra={"action": "run.lost", **claim.ticket})
             ended, facts = Ending("failed", f"The scheduler could not carry it out: {error}"), {}
         body = {
