@@ -64,9 +64,12 @@ def openapi(request: Request) -> dict[str, Any]:
     service = service_of(request)
     schema = dict(base_schema(request.app))
     paths = dict(schema["paths"])
+    base = paths["/predict"]["post"]
     default = service.settings.default_model
+    if service.table.versions():
+        del paths["/models/{model}/predict"]  # the models' own entries say it better
     for name in service.table.versions():
-        described = operation(paths["/predict"]["post"], service.table.get(name))
+        described = operation(base, service.table.get(name))
         paths[f"/models/{name}/predict"] = {"post": {**described, "operationId": f"predict_{name}"}}
         if name == default:
             paths["/predict"] = {"post": {**described, "summary": f"Predict with the default model, {name}"}}

@@ -46,7 +46,7 @@ async def answered(service: Service, model: str, request: Request) -> Response:
     started_s = time.perf_counter()
     check_form(request)
     body = await request.body()
-    served = service.table.get(model)
+    served = service.serving(model)
     with served.request():
         rows = served.decoder.decode(body)
         answer = await ask(served, rows)

@@ -15,6 +15,7 @@ from api.schemas import KEY, Claim, Finish, Held, RunWish, Train
 from api.service import Service, role_of, service_of
 from understudy import promotion
 from understudy.errors import BadInput, Conflict
+from understudy.events import moment
 from understudy.runs import Wish, check_dates
 from understudy.state import Run
 
@@ -31,6 +32,8 @@ def train(
     """The run is queued; follow it at `/runs/{run_id}`."""
     service, as_of = service_of(request), travelled(body)
     check_dates(body.start_date, body.end_date, as_of)
+    if as_of is not None and moment(as_of) > service.journal.wall_clock():
+        raise BadInput("`as_of` lies in the future.", remedy="Leave it out for what has arrived by now.")
     params = body.params
     if body.like is not None:
         like = service.journal.state.run(body.like)

@@ -13,7 +13,7 @@ from api.judging import Judge
 from api.manifests import Manifests
 from api.promoting import Promoter
 from api.recorder import Recorder
-from api.serving import ServingTable
+from api.serving import Served, ServingTable
 from api.work import Work
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.folders import make_folders
@@ -21,6 +21,7 @@ from understudy.adapters.sqlite_log import SqliteLog
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.adapters.trial import current_environment
+from understudy.errors import NothingServes
 from understudy.events import Role
 from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
@@ -51,6 +52,15 @@ class Service:
     """Each upload may hold a bundle's 256 MiB in memory."""
     stopping: Event = field(default_factory=Event)
     """Set when the process is told to stop: whoever waits for something answers now."""
+
+    def serving(self, model: str) -> Served:
+        """What answers for a model. Raises NotFound where there is none, NothingServes where none serves yet."""
+        try:
+            return self.table.get(model)
+        except NothingServes:
+            if model != self.settings.default_model:
+                self.journal.state.model(model)
+            raise
 
     def start(self) -> None:
         """Load every champion, then follow the log."""

@@ -121,7 +121,7 @@ def test_a_model_is_asked_by_its_name_and_an_unknown_one_is_not_there(api: given
     api.serve(given.bundle())
 
     assert api.client.post("/models/rain/predict", json=ROW).status_code == 200
-    assert api.client.post("/models/snow/predict", json=ROW).status_code == 503
+    assert api.client.post("/models/snow/predict", json=ROW).status_code == 404
 
 
 def test_predictions_need_a_token_where_they_are_not_open(tmp_path: Any) -> None:

@@ -93,6 +93,15 @@ def test_a_key_that_could_be_something_else_is_refused(api: given.Api, key: str)
     assert train(api, key).status_code == 422
 
 
+def test_a_run_as_of_a_moment_that_has_not_come_is_refused(api: given.Api) -> None:
+    api.define()
+
+    answer = train(api, as_of="2100-01-01T00:00:00Z")
+
+    assert answer.status_code == 422
+    assert "lies in the future" in answer.json()["detail"]
+
+
 def test_a_run_like_one_of_another_model_is_refused(api: given.Api) -> None:
     api.define()
     api.define("sun")

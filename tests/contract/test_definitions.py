@@ -189,3 +189,12 @@ def test_sources_are_written_below_their_folder_only(path: str, tmp_path: Path) 
 def test_what_is_no_kept_source_is_refused(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadDefinition, match="no source"):
         write_sources(data, tmp_path)
+
+
+def test_a_copy_that_kept_the_name_of_its_original_does_not_take_its_place(models: Path) -> None:
+    (models / "a_copy.py").write_text(RAIN)
+
+    loaded = load_all(models)
+
+    assert loaded.definitions["rain"].file == "rain.py"
+    assert [problem.file for problem in loaded.problems] == ["a_copy.py"]

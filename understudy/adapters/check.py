@@ -31,6 +31,8 @@ def check_definition(path: Path) -> list[Complaint]:
 
     Runs the file, asks its source for all rows and fits the estimator on some, all in this process.
     """
+    if path.suffix != ".py":
+        return [Complaint(f"`{path.name}` is no Python file.", "Name a definition, such as models/rain.py.")]
     try:
         definition = definitions.load(path)
     except UnderstudyError as error:

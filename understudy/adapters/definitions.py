@@ -68,17 +68,21 @@ def load_all(folder: Path) -> Loaded:
     """Load every file directly in a folder. Raises BadDefinition only where there is no such folder."""
     if not folder.is_dir():
         raise BadDefinition("There is no folder of model definitions.", remedy="Set UNDERSTUDY_MODELS_DIR to one.")
-    definitions: dict[str, Definition] = {}
-    problems = []
+    found, problems = [], []
     for path in sorted(folder.absolute().glob("*.py")):
         try:
-            definition = _load(path)
-            if definition is not None:
-                _refuse_second(definition, definitions)
-                definitions[definition.model.name] = definition
+            found.append(_load(path))
         except BadDefinition as error:
             problems.append(Problem(path.name, error))
-    return Loaded(definitions, tuple(problems))
+    definitions: dict[str, Definition] = {}
+    # A copy that still has the name of its original must not take its place: the file named like the model keeps it.
+    for definition in sorted(filter(None, found), key=lambda one: one.file != f"{one.model.name}.py"):
+        try:
+            _refuse_second(definition, definitions)
+            definitions[definition.model.name] = definition
+        except BadDefinition as error:
+            problems.append(Problem(definition.file, error))
+    return Loaded(dict(sorted(definitions.items())), tuple(problems))
 
 
 def load_named(folder: Path, name: str) -> Definition:

@@ -51,8 +51,19 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "waiting": [version["version"] for version in versions if waits(version, model["champion"])],
         "last_run": runs[0] if runs else None,
         "next_slot": timestamp(Schedule.from_json(model["definition"]["schedule"]).next_after(now)),
-        "attention": client.get(f"/models/{name}")["attention"][:ATTENTION_SHOWN],
+        "attention": unsettled(client.get(f"/models/{name}")["attention"], runs, champion),
     }
+
+
+def unsettled(
+    notes: list[dict[str, Any]], runs: list[dict[str, Any]], champion: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The newest notes that no later promotion and no later run has made old, each cause once."""
+    since = max(
+        champion.get("promoted_at", ""), *(run["requested_at"] for run in runs if run["state"] != "running"), ""
+    )
+    newest = {note["run"] or note["version"]: note for note in reversed(notes) if note["time"] >= since}
+    return list(newest.values())[:ATTENTION_SHOWN]
 
 
 def waits(version: dict[str, Any], champion: str | None) -> bool:
