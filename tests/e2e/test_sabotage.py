@@ -36,7 +36,7 @@ class Stream:
     def get_dataframe(self, as_of):
         n = int((HERE / "rows").read_text())
         rng = np.random.default_rng(1)
-        x, y, noise = rng.random(9000)[:n], rng.random(9000)[:n], rng.random(9000)[:n]
+        x, y, noise = rng.random(20000)[:n], rng.random(20000)[:n], rng.random(20000)[:n]
         label = (x + y + 0.6 * (noise - 0.5) > 1).astype(int)
         frame = pd.DataFrame({{"x": x, "y": 20 + 5 * y, "z": noise[::-1], "label": label}})
         frame["at"] = pd.date_range("2026-01-01", periods=n, freq="s", tz="UTC")
@@ -50,7 +50,7 @@ class Stream:
         if SPOILED == "leaked target":
             frame.loc[n - NEW :, "z"] = frame.loc[n - NEW :, "label"].astype(float)
         if SPOILED == "swapped columns":
-            frame.loc[fitted, ["x", "y"]] = frame.loc[fitted, ["y", "x"]].to_numpy()
+            frame.loc[fitted, ["x", "y"]] = frame.loc[fitted, ["y", "x"]].to_numpy().copy()
         if SPOILED == "renamed column":
             frame = frame.rename(columns={{"z": "zed"}})
         return frame
@@ -175,6 +175,7 @@ def test_a_spoiled_candidate_is_refused_by_its_gate_and_the_old_version_serves(
 def test_spoiled_data_are_refused_before_anything_is_fitted_and_the_old_version_serves(
     spoiled: Spoiled, how: str, reason: str
 ) -> None:
+    spoiled.train("nothing")  # the last snapshot that was accepted is the one before
     champion = spoiled.champion()
 
     run = spoiled.train(how)
