@@ -187,7 +187,9 @@ def test_status_shows_what_serves_and_when_the_next_slot_is_due(understudy: Shel
     assert read.json["api"]["ready"] is True
 
 
-def test_why_gives_the_ground_of_the_champion_with_every_gate(understudy: Shell) -> None:
+def test_why_gives_the_ground_of_the_champion_with_every_gate(copied: Installation) -> None:
+    copied.start_api()
+    understudy = Shell(copied.environment)
     shown, read = understudy("why", "coins"), understudy("why", "coins", "--json")
 
     assert shown.code == 0
