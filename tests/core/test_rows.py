@@ -232,7 +232,7 @@ def test_more_rows_than_allowed_are_too_large_and_just_enough_are_not() -> None:
     decoder = RowDecoder(ONE, max_rows=3)
 
     assert len(decoder.decode(b'{"values": [1, 2, 3]}')) == 3
-    with pytest.raises(TooLarge, match=r"holds 4 rows; at most 3 .* POST /job/predict"):
+    with pytest.raises(TooLarge, match=r"holds 4 rows; at most 3 .* Send fewer rows"):
         decoder.decode(b'{"values": [1, 2, 3, 4]}')
 
 
