@@ -208,3 +208,15 @@ def test_no_answer_and_no_event_holds_a_secret(api: given.Api) -> None:
 
     assert json.dumps(said)
     assert not any(secret in said for secret in secrets)
+
+
+def test_a_listed_origin_may_ask_and_a_browser_is_told_so(tmp_path: Path) -> None:
+    ours = {"Origin": "https://ui.example"}
+    with given.api(tmp_path, cors_origins=("https://ui.example",)) as api:
+        preflight = api.client.options("/predict", headers={**ours, "Access-Control-Request-Method": "POST"})
+        asked = api.client.post("/predict", json={}, headers=ours)
+        foreign = api.client.post("/predict", json={}, headers={"Origin": "https://evil.example"})
+
+    assert preflight.headers["Access-Control-Allow-Origin"] == "https://ui.example"
+    assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (503, "https://ui.example")
+    assert foreign.status_code == 403

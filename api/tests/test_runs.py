@@ -169,3 +169,14 @@ def test_a_token_file_that_is_being_rewritten_leaves_the_old_token_valid(api: gi
     body = {"model_name": "rain", "reason": "x"}
     assert api.client.post("/model/demote", json=body, headers=token).status_code == 404
     assert api.client.get("/health", headers={"Authorization": "Bearer nonsense"}).status_code == 200
+
+
+def test_the_older_names_of_as_of_are_understood(api: given.Api) -> None:
+    api.define()
+    then = "2026-01-31T12:00:00Z"
+
+    old = train(api, time_travel="true", time_travel_date=then)
+    half = train(api, time_travel="true")
+
+    assert (old.status_code, old.json()["as_of"]) == (202, then)
+    assert half.status_code == 422
