@@ -109,6 +109,7 @@ def test_a_training_that_hangs_is_ended_at_its_time_limit(site: Site) -> None:
 def test_a_run_that_the_scheduler_itself_cannot_carry_out_fails_at_once_with_the_reason(site: Site) -> None:
     site.define("unplaced", broken(CRASHES))
     scratch, aside = site.settings.scratch, site.settings.scratch.with_name("aside")
+    scratch.mkdir(parents=True, exist_ok=True)
     scratch.rename(aside)
     scratch.write_text("a file where the folder should be")
 
