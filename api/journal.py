@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Condition, Event, RLock, Thread
+from threading import Event, RLock, Thread
 
 from understudy.errors import ConcurrentAppend, LogTampered, UnderstudyError
 from understudy.events import Event as Fact
@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, log: EventLog, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._log, self._clock = log, clock
-        self._lock, self._changed = RLock(), Condition()
+        self._lock = RLock()
         self.state = Registry()
         self.damage: LogTampered | None = None
         """Set for good once the log does not extend what was read from it: control is read-only from then on."""
@@ -80,14 +80,6 @@ class Journal:
         """The event at a position that the state names."""
         return self.read(after=position - 1, limit=1)[0]
 
-    def head(self) -> tuple[int, str]:
-        return self._log.head()
-
-    def wait(self, position: int, timeout_s: float) -> bool:
-        """Wait until the state is past `position`; False where it is not in time."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.state.position > position, timeout_s)
-
     def wall_clock(self) -> datetime:
         """What the clock says, whatever the log says: to be compared with what other processes read off theirs."""
         return self._clock()
@@ -112,8 +104,6 @@ class Journal:
         if entries:
             self.state = fold(entries, self.state)
             self._newest = (entries[-1].time, time.monotonic())
-            with self._changed:
-                self._changed.notify_all()
 
     def _refuse_damage(self) -> None:
         if self.damage is not None:

@@ -189,8 +189,8 @@ def current_model(
 ) -> dict[str, Any]:
     service = service_of(request)
     name = model or service.settings.default_model
-    state, moment_ = service.journal.state, None if at is None else past(at)
-    promotion = state.model(name).promoted_by(moment_) if name in state.models else None
+    state, then = service.journal.state, None if at is None else past(at)
+    promotion = state.model(name).promoted_by(then) if name in state.models else None
     if promotion is None:
         raise NotFound(
             f"No version of {name[:64]!a} {'serves yet' if at is None else 'served then'}.",

@@ -67,7 +67,9 @@ class Recorder:
             self._bytes = sum(len(waiting.rows) + len(waiting.answer) for waiting in self._waiting)
         except UnderstudyError as error:
             self._waiting = batch + self._waiting
-            log.warning("%s", error, extra={"action": "records_waiting", "waiting": len(self._waiting)})
+            log.warning(
+                "%s", error, extra={"action": "records_waiting", "waiting": len(self._waiting), "dropped": self.dropped}
+            )
         except Exception:
             log.exception("a batch of predictions could not be recorded", extra={"action": "bug", "lost": len(batch)})
 

@@ -27,7 +27,7 @@ from understudy.adapters.folder_store import FolderStore
 from understudy.events import GENESIS, chain
 from understudy.fingerprint import canonical_json
 
-pytestmark = [pytest.mark.xdist_group("command line"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 FIRST_MODEL_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 30.0
