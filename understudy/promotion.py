@@ -7,8 +7,8 @@
     (no pending)  --start-->  (pending key)  --commit-->  (no pending, new champion)
                                    |---abort, or 60 s without an outcome-->  (no pending, same champion)
 
-Between start and commit every worker loads the version beside the old one; after the commit each swaps. A retry with
-the same key finds what the first attempt did and adds nothing.
+Between start and commit every worker loads the version beside the old one; after the commit each swaps: see
+`understudy/rollout.py`. A retry with the same key finds what the first attempt did and adds nothing.
 """
 
 from dataclasses import dataclass
@@ -189,6 +189,15 @@ def abort(state: Registry, model: str, key: str, why: str) -> tuple[Event, ...]:
     if pending is None or pending.key != key:
         return ()
     return (PromotionAborted(model=model, key=key, version=pending.version, why=why),)
+
+
+def voided(state: Registry, now: datetime) -> tuple[Event, ...]:
+    """End what was started and has had no outcome for a minute, so that nobody keeps a version loaded for it."""
+    return tuple(
+        PromotionAborted(model=model.name, key=pending.key, version=pending.version, why=VOID)
+        for model in state.models.values()
+        if (pending := model.pending) is not None and now - pending.time >= VOID_AFTER
+    )
 
 
 def predecessor(model: Model) -> str:

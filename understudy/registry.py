@@ -224,6 +224,7 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
         by=event.by,
         reason=event.reason,
         ground=event.ground,
+        began=entry.position if model.pending is None else model.pending.position,
     )
     line = model.line[:-1] if event.how == "demotion" else (*model.line, event.version)
     if line[-1:] != (event.version,):

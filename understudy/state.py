@@ -88,6 +88,8 @@ class Promotion:
     by: Role
     reason: str
     ground: int | None
+    began: int
+    """Position of the start that it is the outcome of."""
 
 
 @dataclass(frozen=True, kw_only=True)
