@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -237,26 +236,51 @@ def test_mending_never_leaves_a_moment_without_the_blob(folder: FolderSite) -> N
 def test_sweeping_removes_what_dead_writers_left_and_leaves_the_living_alone(folder: FolderSite) -> None:
     store = folder.open()
     store.put(DATA)
-    dead, alive = folder.folder / "writing" / "dead", folder.folder / "writing" / "alive"
-    dead.write_bytes(b"half")
-    alive.write_bytes(b"half")
-    hour_ago = time.time() - folder_store.ABANDONED_AFTER_S - 1
-    os.utime(dead, (hour_ago, hour_ago))
+    (folder.folder / "writing" / "dead").write_bytes(b"half")
 
-    assert store.sweep() == 1
+    with folder_store.temporary(folder.folder / "writing") as (_, alive):
+        assert store.sweep() == 1
+        assert folder.temporary() == [alive]
+        assert store.sweep() == 0
 
-    assert folder.temporary() == [alive]
+    assert folder.temporary() == []
     assert store.get(DIGEST) == DATA
 
 
-def test_sweeping_while_others_write_disturbs_nobody(folder: FolderSite) -> None:
-    store, swept = folder.open(), set[int]()
+def test_a_writer_that_is_killed_is_known_to_be_dead_at_once(folder: FolderSite, tmp_path: Path, strace: None) -> None:
+    folder.open()
+    kill = "fsync:signal=KILL:when=2"  # the first is that of the folder, when the store is opened
 
-    with meanwhile(lambda: swept.add(store.sweep())), ThreadPoolExecutor(3) as pool:
+    ended = under_strace("tests.storer", folder.folder, "x", calls="fsync", trace=tmp_path / "trace", inject=kill)
+
+    assert ended.stdout == b""
+    assert len(folder.temporary()) == 1
+    assert folder.open().sweep() == 1
+    assert folder.temporary() == []
+
+
+def test_a_file_that_was_swept_before_its_writer_could_lock_it_is_made_again(folder: FolderSite) -> None:
+    store, made = folder.open(), list[Path]()
+    writing = folder.folder / "writing"
+
+    with meanwhile(store.sweep):
+        for _ in range(300):
+            with folder_store.temporary(writing) as (handle, path):
+                assert path.samefile(f"/proc/self/fd/{handle}")
+                made.append(path)
+
+    assert len(made) == 300
+    assert folder.temporary() == []
+
+
+def test_sweeping_while_others_write_disturbs_nobody(folder: FolderSite) -> None:
+    store = folder.open()
+
+    with meanwhile(store.sweep), ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda number: store.put(str(number).encode()), range(180)))
 
-    assert swept == {0}
     assert len(folder.blobs()) == 180
+    assert folder.temporary() == []
 
 
 def test_bytes_and_folders_are_synced_before_a_put_is_acknowledged(

@@ -1,26 +1,27 @@
 """Blobs in a folder, each named by its sha256.
 
     sha256/ab/ab34…     a blob, read-only
-    writing/…           temporary files of writers at work
+    writing/…           temporary files, each locked by its writer for as long as that lives
 
 A blob appears by `link`, which is atomic and never replaces: the file under a digest is whole, or it is not there. It
 is synced before, and its folders after, so an acknowledged `put` survives a power loss.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from understudy.adapters.sqlite import storage_errors
 from understudy.errors import DigestMismatch, NotFound
 
 ABANDONED_AFTER_S = 3600.0
-"""Nobody writes one blob for an hour: such a temporary file has lost its writer."""
+"""Nobody writes one blob for an hour: where a volume knows no locks, such a temporary file has lost its writer."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -67,8 +68,7 @@ class FolderStore:
 
     def sweep(self) -> int:
         with storage_errors():
-            oldest = time.time() - ABANDONED_AFTER_S
-            return sum(remove_older(path, oldest) for path in self._writing.iterdir())
+            return sum(swept(path) for path in self._writing.iterdir())
 
     def _path(self, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
@@ -76,26 +76,37 @@ class FolderStore:
         return self._blobs / digest[:2] / digest
 
     def _store(self, data: bytes, path: Path, place: Callable[[Path, Path], object]) -> None:
-        with storage_errors():
-            temporary = self._write(data)
-            try:
-                path.parent.mkdir(exist_ok=True)
-                place(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-
-    def _write(self, data: bytes) -> Path:
-        handle, name = tempfile.mkstemp(dir=self._writing)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with storage_errors(), temporary(self._writing) as (handle, written):
+            with open(handle, "wb", closefd=False) as file:
                 file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), 0o444)
-                os.fsync(file.fileno())
-        except BaseException:
-            Path(name).unlink()
-            raise
-        return Path(name)
+            os.fchmod(handle, 0o444)
+            os.fsync(handle)
+            path.parent.mkdir(exist_ok=True)
+            place(written, path)
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Make a file that is locked for as long as the block, or this process, lasts; its name is gone in the end."""
+    handle, path = make_locked(folder)
+    try:
+        yield handle, path
+    finally:
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def make_locked(folder: Path) -> tuple[int, Path]:
+    """Make a file and lock it; again, where a sweep came in between and took it for a dead writer's."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder)
+        with suppress(OSError):  # a volume without locks: then it is its age that tells
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
 
 
 def link(temporary: Path, path: Path) -> None:
@@ -104,14 +115,29 @@ def link(temporary: Path, path: Path) -> None:
         path.hardlink_to(temporary)
 
 
-def remove_older(path: Path, oldest: float) -> bool:
-    """Remove a temporary file that its writer has left; False where the writer is at work, or has just finished."""
+def swept(path: Path) -> bool:
+    """Remove a temporary file whose writer is dead; False where it is at work, or has just finished."""
     try:
-        if path.stat().st_mtime >= oldest:
-            return False
-        path.unlink()
-    except FileNotFoundError:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            if not is_abandoned(handle):
+                return False
+            path.unlink()  # under its lock: whoever made it a moment ago and waits for the lock sees that it is gone
+        finally:
+            os.close(handle)
+    except (FileNotFoundError, PermissionError):  # finished meanwhile; or another account's, who will sweep it
         return False
+    return True
+
+
+def is_abandoned(handle: int) -> bool:
+    """Whether nobody holds the lock of a file, which is ours then: its writer is dead. Without locks its age tells."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.fstat(handle).st_mtime > ABANDONED_AFTER_S
     return True
 
 
