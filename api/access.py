@@ -83,7 +83,7 @@ class Access:
         """
         right = ROUTES.get(route)
         if right is None:
-            raise Forbidden("This route is closed.", remedy="See /docs for what there is.")
+            raise closed()
         if right == "open":
             return None
         role = None if authorization is None else self._known(authorization)
@@ -105,6 +105,10 @@ class Access:
                 "This token is not known.", remedy="Send `Authorization: Bearer …` with a current token."
             )
         return role
+
+
+def closed() -> Forbidden:
+    return Forbidden("This route is closed.", remedy="See /docs for what there is.")
 
 
 def one_of(roles: frozenset[Role]) -> str:

@@ -1,12 +1,23 @@
-"""The door of every route: who may not enter is told so before a byte of the body is read."""
+"""The door of every route, and the walls between the doors.
 
-from collections.abc import Callable, Coroutine
+A `Door` lets in whom `api/access.py` names for it, before a byte of the body is read. `Walls` stand in front of the
+router and let nothing be entered that is no door: a mounted application, a folder of files, a websocket, a route of
+another class. So who forgets about access has closed a route, and not opened one.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access import Access
+from api.access import Access, closed
+from api.errors import answer, on_status
+
+POLICY_VIOLATION = 1008
+"""RFC 6455, 7.4.1."""
 
 
 class Door(APIRoute):
@@ -21,3 +32,40 @@ class Door(APIRoute):
             return await handle(request)
 
         return let_in
+
+
+class Walls:
+    """ASGI in front of the router. What the router would choose is found out first, by its own rule: the first route
+    that takes path and method."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+        elif scope["type"] != "http" or (refusal := self._refusal(scope)) is None:
+            await self._app(scope, receive, send)
+        else:
+            await refusal(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """What to answer where there is no door; None where there is one."""
+        methods: set[str] = set()
+        for route, match in matching(scope["app"].routes, scope):
+            if not isinstance(route, Door):
+                return answer(scope, closed())
+            if match is Match.FULL:
+                return None
+            methods |= route.methods
+        if methods:
+            return on_status(scope, 405, headers={"Allow": ", ".join(sorted(methods))})
+        return on_status(scope, 404)
+
+
+def matching(routes: Sequence[BaseRoute], scope: Scope) -> Iterator[tuple[BaseRoute, Match]]:
+    """The routes that take the path of `scope`, in the order in which the router asks them."""
+    for route in iter_route_contexts(routes):
+        match, _ = route.matches(scope)
+        if match is not Match.NONE:
+            yield route.original_route, match

@@ -6,6 +6,7 @@ markup.
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -51,6 +52,7 @@ REMEDIES: Mapping[int, str] = {
 }
 
 LONGEST_DETAIL = 600
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 MOST_ERRORS = 10
 
 
@@ -100,9 +102,16 @@ async def on_ours(request: Request, error: Exception) -> Response:
 
 async def on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    remedy = REMEDIES.get(error.status_code, "See /docs.")
-    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return problem(request.scope, error.status_code, code, str(error.detail), remedy, error.headers)
+    return on_status(request.scope, error.status_code, detail=str(error.detail), headers=error.headers)
+
+
+def on_status(
+    scope: Scope, status: int, *, detail: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer where there is no error of ours, but a status."""
+    phrase = HTTPStatus(status).phrase
+    code = phrase.lower().replace(" ", "_")
+    return problem(scope, status, code, detail or phrase, REMEDIES.get(status, "See /docs."), headers)
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
@@ -113,8 +122,8 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 
 def described(error: Mapping[str, Any]) -> str:
-    """Where and what, without the value."""
-    where = ".".join(str(part)[:40] for part in error["loc"])
+    """Where and what, without the value. The name of a key may have been sent too: only a plain word is shown."""
+    where = ".".join(str(part) if PLAIN_WORD.fullmatch(str(part)) else "…" for part in error["loc"])
     return f"{where}: {error['msg']}"
 
 

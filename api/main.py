@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from api import docs, errors, events, health, models, predictions, promotions, runs
-from api.door import Door
+from api.door import Door, Walls
 from api.guard import Guard
 from api.service import open_service
 from understudy import __version__
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for part in (predictions, models, promotions, runs, events, health, docs):
         app.include_router(part.router)
+    app.add_middleware(Walls)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
