@@ -6,10 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.door import Door
-from api.journal import FRESH_FOR_S, Journal
+from api.journal import Journal
 from api.serving import ServingTable
 
 router = APIRouter(route_class=Door, tags=["health"])
+
+FRESH_FOR_S = 5.0
+"""How long after the last successful look at the log a process counts as ready."""
 
 
 class Health:
@@ -27,7 +30,7 @@ class Health:
         serving = self._table.versions()
         for name, model in self._journal.state.models.items():
             if model.champion is not None and name not in serving:
-                return f"The champion of {name} is not loaded. {self._table.failures.get(name, '')}".rstrip()
+                return f"The champion of {name} is not loaded. {self._table.lacks.get(name, '')}".rstrip()
         return None
 
     def facts(self) -> Mapping[str, Any]:
@@ -45,4 +48,9 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
     service = request.app.state.service
     facts = service.health.facts()
     response.status_code = 200 if facts["ready"] else 503
-    return {**facts, "position": service.journal.state.position, "models": service.table.versions()}
+    return {
+        **facts,
+        "position": service.journal.state.position,
+        "models": service.table.versions(),
+        "workers": [{"worker": sign.worker, **sign.to_json()} for sign in service.roster.last],
+    }

@@ -1,10 +1,9 @@
 """The log as the API uses it: facts in, the newest state out, and decisions appended only while they are right."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Event, RLock, Thread
+from threading import Lock, RLock
 
 from understudy.errors import ConcurrentAppend, LogTampered, UnderstudyError
 from understudy.events import Event as Fact
@@ -13,23 +12,24 @@ from understudy.ports import EventLog
 from understudy.registry import fold
 from understudy.state import Registry
 
-log = logging.getLogger(__name__)
-
-FRESH_FOR_S = 5.0
-"""How long after the last successful look at the log this process counts as ready."""
-
-LOOK_EVERY_S = 0.5
-"""Only the API writes the log, and sees its own events at once: a slow look is for the day of a second process."""
-
 Decide = Callable[[Registry, datetime], Sequence[Fact]]
 
 
 class Journal:
-    """One process's view of the log. `state` is replaced, never changed."""
+    """One process's view of the log. `state` is replaced, never changed.
 
-    def __init__(self, log: EventLog, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._log, self._clock = log, clock
-        self._lock = RLock()
+    An append may wait seconds for its turn, so looks go over a connection of their own, which nothing waits on.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        reader: EventLog | None = None,
+    ) -> None:
+        self._log, self._reader, self._clock = log, reader or log, clock
+        self._deciding, self._looking, self._taking = RLock(), RLock(), Lock()
         self.state = Registry()
         self.damage: LogTampered | None = None
         """Set for good once the log does not extend what was read from it: control is read-only from then on."""
@@ -40,15 +40,22 @@ class Journal:
 
     def catch_up(self) -> Registry:
         """Fold what has been appended since the last look."""
-        with self._lock:
+        with self._looking:
             self._refuse_damage()
+            began_s = time.monotonic()
             try:
-                entries = list(self._log.read(after=self.state.position))
-                self._take(entries)
+                self._take(list(self._reader.read(after=self.state.position)))
             except LogTampered as damage:
                 self.damage = damage
                 raise
-            self._looked_s = time.monotonic()
+            self._looked_s = began_s
+            return self.state
+
+    def newest(self) -> Registry:
+        """The newest state that can be had now: what a process answers to questions while the log cannot be read."""
+        try:
+            return self.catch_up()
+        except UnderstudyError:
             return self.state
 
     def decide(self, decide: Decide) -> Registry:
@@ -56,7 +63,7 @@ class Journal:
 
         A log that moved on meanwhile is no conflict by itself: read on, fold, decide again.
         """
-        with self._lock:
+        with self._deciding:
             while True:
                 state = self.catch_up()
                 facts = decide(state, self._now())
@@ -71,7 +78,7 @@ class Journal:
     def read(self, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """Events as they stand in the log. Raises LogTampered, and then control is read-only from now on."""
         try:
-            return list(self._log.read(after=after, limit=limit))
+            return list(self._reader.read(after=after, limit=limit))
         except LogTampered as damage:
             self.damage = damage
             raise
@@ -85,7 +92,7 @@ class Journal:
         return self._clock()
 
     def age_s(self) -> float:
-        """Seconds since the log was last read."""
+        """Seconds since the last look at the log that succeeded began."""
         return time.monotonic() - self._looked_s
 
     def _now(self) -> datetime:
@@ -101,34 +108,13 @@ class Journal:
             raise
 
     def _take(self, entries: Sequence[Recorded]) -> None:
-        if entries:
-            self.state = fold(entries, self.state)
-            self._newest = (entries[-1].time, time.monotonic())
+        """Fold what is new of `entries`: a look and an append may have found the same events."""
+        with self._taking:
+            new = [entry for entry in entries if entry.position > self.state.position]
+            if new:
+                self.state = fold(new, self.state)
+                self._newest = (new[-1].time, time.monotonic())
 
     def _refuse_damage(self) -> None:
         if self.damage is not None:
             raise LogTampered(self.damage.problem, remedy=self.damage.remedy)
-
-
-class Follower:
-    """A thread that keeps looking at the log, and calls back with each new state."""
-
-    def __init__(self, journal: Journal, react: Callable[[Registry], None]) -> None:
-        self._journal, self._react, self._stop = journal, react, Event()
-        self._thread = Thread(target=self._follow, name="log-follower", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stop.wait(LOOK_EVERY_S):
-            try:
-                self._react(self._journal.catch_up())
-            except UnderstudyError:
-                continue  # `age_s` grows, and /ready says so
-            except Exception:
-                log.exception("following the log met a bug", extra={"action": "bug"})

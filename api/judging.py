@@ -7,7 +7,6 @@ verdict is computed here, from what is stored.
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from threading import Lock
 from typing import Any
 
 from api.health import Health
@@ -15,6 +14,7 @@ from api.journal import Journal
 from understudy import runs
 from understudy.adapters.bundle import unpack
 from understudy.adapters.cases import defined, load_case
+from understudy.adapters.duty import Duty
 from understudy.adapters.trial import TrialLimits, try_bundle
 from understudy.errors import BadInput, BundleRefused
 from understudy.events import AttentionNeeded, Event, Role, VerdictReached, VersionRegistered, VersionTried, moment
@@ -32,9 +32,10 @@ SUMMARY = ("metric", "metrics", "params", "data", "serves", "why", "fingerprint"
 class Judge:
     """Registers, tries and judges versions."""
 
-    def __init__(self, journal: Journal, store: ArtifactStore, environment: str, health: Health) -> None:
+    def __init__(self, journal: Journal, store: ArtifactStore, environment: str, health: Health, trials: Duty) -> None:
+        """`trials`: latency is measured, and two trials at once would measure each other."""
         self._journal, self._store, self._environment, self._health = journal, store, environment, health
-        self._one_trial = Lock()  # latency is measured: two trials at once would measure each other
+        self._trials = trials
 
     def register(
         self, model: str, digest: str, by: Role, *, run: str | None = None, token: int | None = None
@@ -65,7 +66,7 @@ class Judge:
 
     def tried(self, model: str, version: str) -> VersionTried:
         """The trial of a version in this environment, beside the version that serves now; run where there is none."""
-        with self._one_trial:
+        with self._trials.alone():
             state = self._journal.catch_up()
             found, champion = state.version(model, version), state.champion(model)
             known = found.trials.get(self._environment)
@@ -118,6 +119,7 @@ class Judge:
         """
         if by == "scheduler" and run is None:
             raise BadInput("The scheduler judges for a run.", remedy='Send "run" and "token" as it was claimed.')
+        held(self._journal.catch_up(), model, run, token)  # whoever is late starts no trial either
         age = self._journal.wall_clock() - moment(Evidence.parse(self._store.get(evidence)).times_measured)
         measured = {
             "api": self._health.facts(),
@@ -187,12 +189,7 @@ def reached(
 def held(state: Registry, model: str, run: str | None, token: int | None) -> None:
     """Check the claim that a write of a run carries; a write by hand carries none."""
     state.model(model)
-    if run is None:
-        return
-    if token is None:
-        raise BadInput("A write of a run carries its token.", remedy='Send "token" as POST /runs/claim gave it.')
-    if runs.held(state, run, token).model != model:
-        raise BadInput(f"Run {run} is not one of {model}.", remedy="Write to the model that the run is of.")
+    runs.carried(state, model, run, token)
 
 
 def promotes_itself(state: Registry, model: str) -> bool:

@@ -46,6 +46,8 @@ async def answered(service: Service, model: str, request: Request) -> Response:
     started_s = time.perf_counter()
     check_form(request)
     body = await request.body()
+    if not service.worker.is_current():
+        await service.worker.current(model)
     served = service.serving(model)
     with served.request():
         rows = served.decoder.decode(body)

@@ -1,47 +1,64 @@
-"""Promotions, carried out: start, load beside the old version, commit, swap, answer.
+"""Promotions, carried out: start, let every worker load beside the old version, commit, let every worker swap, answer.
 
-The rules are in `understudy/promotion.py`. Here one process is all workers there are: it makes itself ready between
-start and commit, and answers after its own swap.
+The rules are in `understudy/promotion.py` and `understudy/rollout.py`. The process that was asked is the promoter; as a
+worker it is one among the others.
 """
 
-import logging
 import secrets
+import time
+from threading import Event
 
 from api.journal import Journal
 from api.judging import Judge
-from api.serving import Served, ServingTable
+from api.roster import Roster
+from api.serving import ServingTable
+from api.worker import Worker, said
 from understudy import promotion
 from understudy.compatibility import differences
-from understudy.errors import Conflict, SignatureChanged, UnderstudyError
+from understudy.errors import Conflict, SignatureChanged, Unavailable
 from understudy.events import Role
 from understudy.promotion import Wish
-from understudy.state import Model, Promotion, Registry
+from understudy.rollout import READY_WITHIN_S, SERVED_WITHIN_S, behind, readiness
+from understudy.state import Model, Pending, Promotion, Registry
 
-log = logging.getLogger(__name__)
+LOOK_EVERY_S = 0.02
 
 
 class Promoter:
-    """Carries out one wish at a time; any number may ask at once."""
+    """Carries out wishes; any number may be sent at once."""
 
-    def __init__(self, journal: Journal, table: ServingTable, judge: Judge, environment: str) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        table: ServingTable,
+        judge: Judge,
+        environment: str,
+        *,
+        worker: Worker,
+        roster: Roster,
+        stopping: Event,
+    ) -> None:
         self._journal, self._table, self._judge, self._environment = journal, table, judge, environment
+        self._worker, self._roster, self._stopping = worker, roster, stopping
 
     def promote(self, wish: Wish) -> Promotion:
         """Make `wish` true and return the promotion that did, also where an earlier attempt with its key did.
 
-        Raises what `promotion.start` raises; Conflict where the version cannot be loaded or another champion came
-        first.
+        Raises what `promotion.start` raises; Conflict where a worker cannot load the version or another champion came
+        first; Unavailable where it became champion and some worker does not serve it yet.
         """
         self._check_signature(self._journal.catch_up(), wish)
         self._try_here(wish)
         state = self._journal.decide(lambda state, now: promotion.start(state, wish, now, self._environment))
-        model = state.model(wish.model)
-        if model.pending is not None and model.pending.key == wish.key:
-            served = self._ready(state, wish)
+        pending = state.model(wish.model).pending
+        if pending is not None and pending.key == wish.key:
+            self._worker.wake()
+            self._prepare_everywhere(wish, pending)
             state = self._commit(wish)
-            model = state.model(wish.model)
-            self._swap(model, served)
-        return fulfilled(model, wish)
+            self._worker.wake()
+        done = fulfilled(state.model(wish.model), wish)
+        self._wait_until_served(wish.model, done)
+        return done
 
     def demote(self, model: str, *, key: str, by: Role, reason: str) -> Promotion:
         """Bring the champion before this one back."""
@@ -70,23 +87,49 @@ class Promoter:
         if self._environment not in self._journal.state.version(wish.model, wish.version).trials:
             self._judge.tried(wish.model, wish.version)
 
-    def _ready(self, state: Registry, wish: Wish) -> Served:
+    def _prepare_everywhere(self, wish: Wish, pending: Pending) -> None:
+        """Wait until every live worker is ready; give the promotion up where one cannot be."""
         try:
-            return self._table.prepare(state.version(wish.model, wish.version))
+            self._wait_until_ready(wish, pending)
         except BaseException as error:
-            why = error.problem if isinstance(error, UnderstudyError) else type(error).__name__
+            why = said(error)
             self._journal.decide(lambda state, now: promotion.abort(state, wish.model, wish.key, why))
             raise
+
+    def _wait_until_ready(self, wish: Wish, pending: Pending) -> None:
+        until_s = time.monotonic() + READY_WITHIN_S
+        while self._journal.state.model(wish.model).pending == pending:
+            found = readiness(self._roster.signs(), pending.position)
+            if found.complete:
+                return
+            if own := self._worker.failure(pending.position):
+                raise own
+            if found.unable:
+                worker, why = found.unable[0]
+                raise Conflict(f"Worker {worker} cannot load version {wish.version}: {why}", remedy=STAYS)
+            if time.monotonic() > until_s:
+                late = f"Worker {found.waiting[0]} was not ready within {READY_WITHIN_S:g} s"
+                raise Conflict(f"{late} to serve version {wish.version}.", remedy=STAYS)
+            self._pause()
+
+    def _wait_until_served(self, model: str, done: Promotion) -> None:
+        until_s = time.monotonic() + SERVED_WITHIN_S
+        while late := behind(signs := self._roster.signs(), model, done.position):
+            if time.monotonic() > until_s:
+                lacks = next(sign.lacks.get(model, "") for sign in signs if sign.worker == late[0])
+                why = f"Version {done.version} is the champion, and worker {late[0]} does not serve it yet. {lacks}"
+                raise Unavailable(why.strip(), remedy=SAME_KEY)
+            self._pause()
+
+    def _pause(self) -> None:
+        """Raises Unavailable where this process is told to stop."""
+        if self._stopping.wait(LOOK_EVERY_S):
+            raise Unavailable("This process is stopping.", remedy=SAME_KEY)
 
     def _commit(self, wish: Wish) -> Registry:
         return self._journal.decide(
             lambda state, now: promotion.commit(state, wish.model, wish.key, now, self._environment)
         )
-
-    def _swap(self, model: Model, served: Served) -> None:
-        done = model.promotions[-1] if model.promotions else None
-        if done is not None and done.version == served.version:
-            self._table.swap(served, done.position)
 
 
 def fulfilled(model: Model, wish: Wish) -> Promotion:
@@ -103,3 +146,7 @@ def fulfilled(model: Model, wish: Wish) -> Promotion:
 
 def new_key() -> str:
     return secrets.token_hex(16)
+
+
+STAYS = "The version that served goes on serving everywhere; look at GET /ready, and promote again."
+SAME_KEY = "Send the same request with the same Idempotency-Key: it waits for what it began."

@@ -5,8 +5,6 @@ The newest quarter of a second may be lost when the process is killed; nothing i
 
 import logging
 import threading
-import time
-from datetime import UTC, datetime, timedelta
 
 from understudy.errors import UnderstudyError
 from understudy.ports import Prediction, Records
@@ -14,11 +12,6 @@ from understudy.ports import Prediction, Records
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 0.25
-TRIM_EVERY_S = 60.0
-KEEP_FOR = timedelta(days=30)
-KEEP_BYTES = 1_000_000_000
-"""Records are trimmed, oldest first, to what a small disk can spare."""
-
 MOST_WAITING = 64 * 2**20
 """Bytes of predictions that wait while the disk does not answer; beyond it the newest are dropped and counted."""
 
@@ -50,12 +43,8 @@ class Recorder:
         self._thread.join()
 
     def _write(self) -> None:
-        trimmed_s = time.monotonic()
         while not self._stop.wait(WRITE_EVERY_S):
             self._flush()
-            if time.monotonic() - trimmed_s > TRIM_EVERY_S:
-                trimmed_s = time.monotonic()
-                self._trim()
         self._flush()
 
     def _flush(self) -> None:
@@ -72,9 +61,3 @@ class Recorder:
             )
         except Exception:
             log.exception("a batch of predictions could not be recorded", extra={"action": "bug", "lost": len(batch)})
-
-    def _trim(self) -> None:
-        try:
-            self._records.trim(before=datetime.now(UTC) - KEEP_FOR, max_bytes=KEEP_BYTES)
-        except UnderstudyError as error:
-            log.warning("%s", error, extra={"action": "records_not_trimmed"})

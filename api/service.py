@@ -2,19 +2,24 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
 
 from fastapi import Request
 
 from api.access import Access
 from api.health import Health
-from api.journal import Follower, Journal
+from api.housekeeping import Housekeeping
+from api.journal import Journal
 from api.judging import Judge
 from api.manifests import Manifests
 from api.promoting import Promoter
 from api.recorder import Recorder
+from api.roster import Roster
 from api.serving import Served, ServingTable
 from api.work import Work
+from api.worker import Worker
+from understudy.adapters.duty import Duty
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.folders import make_folders
 from understudy.adapters.sqlite_log import SqliteLog
@@ -28,6 +33,9 @@ from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
 
+LOOK_WAITS_S = 1.0
+"""How long a look at the log waits for other processes; an append waits longer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -36,6 +44,8 @@ class Service:
     settings: Settings
     access: Access
     log: EventLog
+    reader: EventLog
+    """The log over a connection of its own, for looks."""
     store: ArtifactStore
     records: Records
     pulse: Pulse
@@ -44,13 +54,17 @@ class Service:
     manifests: Manifests
     health: Health
     judge: Judge
+    trials: Duty
+    """Held while a version is tried."""
     promoter: Promoter
     recorder: Recorder
     work: Work
-    follower: Follower
+    roster: Roster
+    worker: Worker
+    housekeeping: Housekeeping
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
-    stopping: Event = field(default_factory=Event)
+    stopping: Event
     """Set when the process is told to stop: whoever waits for something answers now."""
 
     def serving(self, model: str) -> Served:
@@ -63,36 +77,58 @@ class Service:
             raise
 
     def start(self) -> None:
-        """Load every champion, then follow the log."""
-        self.store.sweep()
-        self.table.converge(self.journal.state)
+        """Load every champion, then answer."""
         self.recorder.start()
-        self.follower.start()
-        self.work.start()
+        self.worker.start()
+        self.worker.started.wait()
+        self.housekeeping.start()
 
     def stop(self) -> None:
         """End the threads, write what is waiting, close what was opened."""
-        self.work.stop()
-        self.follower.stop()
+        self.stopping.set()
+        self.housekeeping.stop()
+        self.worker.stop()
+        self.roster.leave()
         self.recorder.stop()
         self.table.close()
-        for port in (self.log, self.records, self.pulse):
+        for port in (self.log, self.reader, self.records, self.pulse, self.trials):
             port.close()
+
+
+def make_ready(settings: Settings) -> None:
+    """Make folders, tokens and tables, so that processes that start at once find them. Raises what that raises."""
+    make_folders(settings.var, settings.secrets, settings.store)
+    Access(settings)
+    for port in (
+        SqliteLog(settings.events_file),
+        SqliteRecords(settings.records_file),
+        SqlitePulse(pulse_of(settings)),
+    ):
+        port.close()
+
+
+def pulse_of(settings: Settings) -> Path:
+    return settings.var / "pulse.db"
 
 
 def open_service(settings: Settings) -> Service:
     """Open the files that `settings` name and wire the parts. Raises what opening them raises."""
     make_folders(settings.var, settings.secrets, settings.store)
-    access = Access(settings)
-    log, records = SqliteLog(settings.events_file), SqliteRecords(settings.records_file)
-    pulse, store = SqlitePulse(settings.var / "pulse.db"), FolderStore(settings.store)
-    journal, table, environment = Journal(log), ServingTable(store), current_environment()
+    access, stopping = Access(settings), Event()
+    pulse, store = SqlitePulse(pulse_of(settings)), FolderStore(settings.store)
+    roster = Roster(pulse)  # before the log is read: see `understudy/rollout.py`
+    log, reader = SqliteLog(settings.events_file), SqliteLog(settings.events_file, wait_s=LOOK_WAITS_S)
+    records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
+    journal, table, environment = Journal(log, reader=reader), ServingTable(store), current_environment()
+    worker = Worker(journal, table, roster)
     health = Health(journal, table)
-    judge = Judge(journal, store, environment, health)
+    judge = Judge(journal, store, environment, health, trials)
+    work = Work(journal, pulse, settings.runs_at_once)
     return Service(
         settings=settings,
         access=access,
         log=log,
+        reader=reader,
         store=store,
         records=records,
         pulse=pulse,
@@ -101,10 +137,14 @@ def open_service(settings: Settings) -> Service:
         manifests=Manifests(store),
         health=health,
         judge=judge,
-        promoter=Promoter(journal, table, judge, environment),
+        trials=trials,
+        promoter=Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping),
         recorder=Recorder(records),
-        work=Work(journal, pulse, settings.runs_at_once),
-        follower=Follower(journal, table.converge),
+        work=work,
+        roster=roster,
+        worker=worker,
+        housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, records, store),
+        stopping=stopping,
     )
 
 

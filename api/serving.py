@@ -6,24 +6,23 @@ a thread frees it, so that no request ever pays for it.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from typing import TypeVar
 
 from understudy.adapters.bundle import unpack
 from understudy.adapters.runtime import Runtime, open_bundle
-from understudy.errors import BundleRefused, Conflict, NotFound, NothingServes, UnderstudyError
+from understudy.errors import BundleRefused, Conflict, NotFound, NothingServes
 from understudy.ports import ArtifactStore
 from understudy.rows import RowDecoder
 from understudy.signature import Signature
-from understudy.state import Registry, Version
+from understudy.state import Version
 
 log = logging.getLogger(__name__)
 
-LOAD_AGAIN_S = 10.0
-"""After a champion could not be loaded; its blob may be back by then."""
+T = TypeVar("T")
 
 
 class Served:
@@ -51,23 +50,30 @@ class ServingTable:
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
         self._live: Mapping[str, Served] = {}
-        self._since: dict[str, int] = {}
-        self._again_s: dict[str, float] = {}
+        self.serves: Mapping[str, int] = {}
+        """Model -> position of the promotion whose version answers."""
+        self.outdated: frozenset[str] = frozenset()
+        """Models of which the log names a newer champion, which is being loaded: their requests wait."""
+        self.lacks: Mapping[str, str] = {}
+        """Model -> why its champion cannot be loaded; nothing older answers in its place."""
         self._lock = Lock()
         self._leaving: SimpleQueue[Served | None] = SimpleQueue()
         self._usher = Thread(target=self._free, name="leaving", daemon=True)
         self._usher.start()
-        self.failures: Mapping[str, str] = {}
-        """Model -> why its champion is not loaded here."""
 
     def get(self, model: str) -> Served:
         try:
             return self._live[model]
         except KeyError:
-            raise NothingServes(
-                f"No version of {model[:64]!a} serves yet.",
-                remedy="Wait for its first promotion; see GET /runs, or promote a version.",
-            ) from None
+            raise self._nothing(model) from None
+
+    def _nothing(self, model: str) -> NothingServes:
+        if (why := self.lacks.get(model)) is not None:
+            return NothingServes(why, remedy="Ask again: it is tried every few seconds; see GET /ready.")
+        return NothingServes(
+            f"No version of {model[:64]!a} serves yet.",
+            remedy="Wait for its first promotion; see GET /runs, or promote a version.",
+        )
 
     def versions(self) -> Mapping[str, str]:
         return {model: served.version for model, served in self._live.items()}
@@ -91,13 +97,13 @@ class ServingTable:
     def swap(self, served: Served, position: int) -> None:
         """Let `served` answer from now on, unless a later promotion (by log position) does already."""
         with self._lock:
-            if self._since.get(served.model, 0) >= position:
+            if self.serves.get(served.model, 0) >= position:
                 return
             old = self._live.get(served.model)
             self._live = {**self._live, served.model: served}
-            self._since[served.model] = position
-        if old is not None:
-            self._leaving.put(old)
+            self.serves = {**self.serves, served.model: position}
+            self.lacks = without(self.lacks, served.model)
+        self._leave(old)
         log.info(
             "version %s of %s serves",
             served.version,
@@ -105,25 +111,18 @@ class ServingTable:
             extra={"action": "swapped", "model": served.model, "version": served.version, "position": position},
         )
 
-    def converge(self, state: Registry) -> None:
-        """Serve every champion of `state`: at start, and after a promotion that somebody else committed."""
-        failures = {}
-        for name, model in state.models.items():
-            if not model.promotions:
-                continue
-            promotion = model.promotions[-1]
-            if self._since.get(name, 0) >= promotion.position:
-                continue
-            if time.monotonic() < self._again_s.get(name, 0.0):
-                failures[name] = self.failures[name]
-                continue
-            try:
-                self.swap(self.prepare(state.version(name, promotion.version)), promotion.position)
-            except UnderstudyError as error:
-                failures[name] = error.problem
-                self._again_s[name] = time.monotonic() + LOAD_AGAIN_S
-                log.error("%s", error, extra={"action": "champion_not_loaded", "model": name})
-        self.failures = failures
+    def withhold(self, model: str, why: str) -> None:
+        """Answer nothing for a model whose champion cannot be loaded: an older version must not speak for it."""
+        with self._lock:
+            old = self._live.get(model)
+            self._live, self.serves = without(self._live, model), without(self.serves, model)
+            self.lacks = {**self.lacks, model: why}
+        self._leave(old)
+        log.error("%s", why, extra={"action": "champion_not_loaded", "model": model})
+
+    def _leave(self, old: Served | None) -> None:
+        if old is not None:
+            self._leaving.put(old)
 
     def close(self) -> None:
         self._leaving.put(None)
@@ -147,6 +146,10 @@ class ServingTable:
             return True
         leaving.append(served)
         return False
+
+
+def without(mapping: Mapping[str, T], name: str) -> Mapping[str, T]:
+    return {key: value for key, value in mapping.items() if key != name}
 
 
 @contextmanager

@@ -4,12 +4,11 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from threading import Event, Thread
 from typing import Any
 
 from api.journal import Journal
 from understudy import runs
-from understudy.errors import UnderstudyError
+from understudy.errors import NotFound, StaleClaim
 from understudy.events import Outcome, RunClaimed
 from understudy.liveness import Watch
 from understudy.ports import Pulse
@@ -18,24 +17,13 @@ from understudy.state import Registry, Run, RunState
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0
-
 
 class Work:
-    """The run registry's active half: it also takes runs back from whoever falls silent."""
+    """The run registry's active half."""
 
     def __init__(self, journal: Journal, pulse: Pulse, at_once: int) -> None:
         self._journal, self._pulse, self._at_once = journal, pulse, at_once
         self._watch, self._expected = Watch(), dict[str, float]()
-        self._stop = Event()
-        self._thread = Thread(target=self._look, name="claims", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def request(self, wish: Wish) -> tuple[Run | None, str | None]:
         """Ask for a run; the run that serves the slot, or why none does."""
@@ -59,7 +47,10 @@ class Work:
 
     def heartbeat(self, run: str, token: int) -> None:
         """Raises StaleClaim where `token` no longer holds `run`."""
-        runs.held(self._journal.state, run, token)
+        try:
+            runs.held(self._journal.newest(), run, token)
+        except (StaleClaim, NotFound):  # another process of the API may have just given it
+            runs.held(self._journal.catch_up(), run, token)
         self._pulse.beat(claim_name(run, token), {})
 
     def finish(self, run: str, token: int, outcome: Outcome, reason: str, result: Mapping[str, Any]) -> Run:
@@ -68,17 +59,12 @@ class Work:
         self._pulse.forget([claim_name(run, token)])
         return state.run(run)
 
-    def _look(self) -> None:
-        while not self._stop.wait(LOOK_EVERY_S):
-            try:
-                self._reclaim(time.monotonic())
-            except UnderstudyError as error:
-                log.warning("%s", error, extra={"action": "claims_not_watched"})
-            except Exception:
-                log.exception("watching the claims met a bug", extra={"action": "bug"})
+    def reclaim(self) -> None:
+        """Take back what nobody has kept alive; call it every second, in one process alone.
 
-    def _reclaim(self, now_s: float) -> None:
-        """Take back what nobody has kept alive; liveness is judged on our own monotonic clock."""
+        Liveness is judged on our own monotonic clock.
+        """
+        now_s = time.monotonic()
         claims = {
             claim_name(run.id, run.token): run
             for run in self._journal.state.open_runs()

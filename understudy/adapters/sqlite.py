@@ -21,11 +21,13 @@ WAIT_S = 5.0
 """How long a statement waits for another process's lock; control answers 503 after it."""
 
 
-def connect(path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"] = "FULL") -> sqlite3.Connection:
+def connect(
+    path: Path, schema: str, *, synchronous: Literal["FULL", "OFF"] = "FULL", wait_s: float = WAIT_S
+) -> sqlite3.Connection:
     """Open `path`, bring it to the newest `schema` and return a connection that may change threads (callers lock)."""
     with storage_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(path, timeout=wait_s, isolation_level=None, check_same_thread=False)
     try:
         with storage_errors():
             db.execute("PRAGMA journal_mode=TRUNCATE").fetchone()

@@ -27,9 +27,12 @@ class SqliteLog:
     tampered with, or is another file under the same name.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], datetime] = wall_clock) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], datetime] = wall_clock, wait_s: float = sqlite.WAIT_S
+    ) -> None:
+        """`wait_s`: how long one call waits for other processes."""
         self._path, self._clock, self._lock = path, clock, RLock()
-        self._db = sqlite.connect(path, "events")
+        self._db = sqlite.connect(path, "events", wait_s=wait_s)
         self._file = identity(path)
         self._seen: tuple[int, str] = (0, GENESIS)
         self._end: tuple[int, int] | None = None

@@ -1,0 +1,76 @@
+"""What one process does for all: end what nobody will end, and drop what nobody needs any more."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+
+from api.journal import Journal
+from api.roster import Roster
+from api.work import Work
+from understudy import promotion
+from understudy.adapters.duty import Duty
+from understudy.errors import UnderstudyError
+from understudy.ports import ArtifactStore, Records
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+TRIM_EVERY_S = 60.0
+KEEP_FOR = timedelta(days=30)
+KEEP_BYTES = 1_000_000_000
+"""Records are trimmed, oldest first, to what a small disk can spare."""
+
+Chore = Callable[[], object]
+
+
+class Housekeeping:
+    """A thread in every process; only that of the process which holds the duty does anything."""
+
+    def __init__(
+        self, duty: Duty, journal: Journal, work: Work, roster: Roster, records: Records, store: ArtifactStore
+    ) -> None:
+        self._duty, self._journal, self._records = duty, journal, records
+        self._often: Sequence[tuple[str, Chore]] = (
+            ("claims", work.reclaim),
+            ("starts without outcome", self._void),
+            ("signs of life", roster.forget_silent),
+        )
+        self._seldom: Sequence[tuple[str, Chore]] = (("records", self._trim), ("temporary files", store.sweep))
+        self._swept_s = float("-inf")
+        self._stop = Event()
+        self._thread = Thread(target=self._keep, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._duty.close()
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            if self._duty.is_mine():
+                self._do(self._often)
+                if time.monotonic() - self._swept_s >= TRIM_EVERY_S:
+                    self._swept_s = time.monotonic()
+                    self._do(self._seldom)
+            self._stop.wait(EVERY_S)
+
+    def _do(self, chores: Sequence[tuple[str, Chore]]) -> None:
+        for name, chore in chores:
+            try:
+                chore()
+            except UnderstudyError as error:
+                log.warning("%s: %s", name, error, extra={"action": "housekeeping.waits"})
+            except Exception:
+                log.exception("looking after %s met a bug", name, extra={"action": "bug"})
+
+    def _void(self) -> None:
+        if any(model.pending for model in self._journal.state.models.values()):
+            self._journal.decide(promotion.voided)
+
+    def _trim(self) -> None:
+        self._records.trim(before=datetime.now(UTC) - KEEP_FOR, max_bytes=KEEP_BYTES)

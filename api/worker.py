@@ -1,0 +1,177 @@
+"""This process as one of the API's workers: it looks at the log, acts on what it finds, and says where it stands.
+
+The rules are in `understudy/rollout.py`. Versions are loaded by threads of their own, so that neither looks nor signs
+of life ever wait for a load.
+"""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event, Thread
+
+from api.journal import Journal
+from api.roster import Roster
+from api.serving import Served, ServingTable
+from understudy.errors import NothingServes, UnderstudyError
+from understudy.rollout import LOOK_AFTER_S, Free, Prepare, Sign, Swap, must_look, steps
+from understudy.state import Registry
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.1
+LOOK_SOON_S = 0.02
+"""While a promotion is under way, and somebody waits for it."""
+BEAT_EVERY_S = 1.0
+
+LOADS_AT_ONCE = 2
+LOAD_AGAIN_S = 10.0
+"""After a champion could not be loaded; its blob may be back by then."""
+
+LOOK_WITHIN_S = 0.25
+"""How long a request waits for a look that is overdue; a log that cannot be read must not stop predictions."""
+LOADED_WITHIN_S = 10.0
+"""How long a request waits for a champion that is being loaded."""
+WAIT_S = 0.005
+
+
+class Worker:
+    """Follows the log."""
+
+    def __init__(self, journal: Journal, table: ServingTable, roster: Roster) -> None:
+        self._journal, self._table, self._roster = journal, table, roster
+        self._spares: dict[int, Future[Served]] = {}
+        self._again_s: dict[str, float] = {}
+        self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, "loading")
+        self._acted_s = self._told_s = self._tried_s = float("-inf")
+        """When the last look began that was acted on, that was told of, and that ended in any way."""
+        self._told: Sign | None = None
+        self.started = Event()
+        """Set once every champion is loaded here, or could not be."""
+        self._stop, self._wake = Event(), Event()
+        self._thread = Thread(target=self._follow, name="worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.wake()
+        self._thread.join()
+        self._loading.shutdown(wait=False, cancel_futures=True)
+
+    def wake(self) -> None:
+        """Look at once: there is something new in the log."""
+        self._wake.set()
+
+    def failure(self, began: int) -> BaseException | None:
+        """Why the version of a start cannot be loaded here; None where it can, or nobody knows yet."""
+        spare = self._spares.get(began)
+        return spare.exception() if spare is not None and spare.done() and not spare.cancelled() else None
+
+    def is_current(self) -> bool:
+        """Whether what is loaded here may answer without asking further.
+
+        Whoever has not been heard of for a while may not be waited for by a promoter any more.
+        """
+        now_s = time.monotonic()
+        return not (self._table.outdated or must_look(now_s - self._acted_s) or must_look(now_s - self._told_s))
+
+    async def current(self, model: str) -> None:
+        """Wait until what answers for `model` is not older than the log, as far as the log can be read.
+
+        Raises NothingServes where a newer version takes too long to load.
+        """
+        asked_s = time.monotonic()
+        unheard = must_look(asked_s - self._told_s)
+        await self._looked(asked_s if unheard else asked_s - LOOK_AFTER_S)
+        while model in self._table.outdated:
+            if time.monotonic() > asked_s + LOADED_WITHIN_S:
+                raise NothingServes(f"A newer version of {model} is being loaded.", remedy="Ask again in a moment.")
+            await asyncio.sleep(WAIT_S)
+
+    async def _looked(self, since_s: float) -> None:
+        """Wait until a look that began after `since_s` was acted on, or has failed; not for long."""
+        until_s = time.monotonic() + LOOK_WITHIN_S
+        while max(self._acted_s, self._tried_s) < since_s and time.monotonic() < until_s:
+            self.wake()
+            await asyncio.sleep(WAIT_S)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            began_s = time.monotonic()
+            try:
+                self._look(began_s)
+            except UnderstudyError as error:
+                log.debug("%s", error)  # the age of the last look grows, and /ready says so
+            except Exception:
+                log.exception("following the log met a bug", extra={"action": "bug"})
+            self._tried_s = began_s
+            self._wake.wait(LOOK_SOON_S if self._spares or not self.started.is_set() else LOOK_EVERY_S)
+            self._wake.clear()
+
+    def _look(self, began_s: float) -> None:
+        state = self._journal.catch_up()
+        self._act(state)
+        self._acted_s = began_s
+        if not self._table.outdated:
+            self.started.set()
+        self._tell(self._sign(state), began_s)
+
+    def _act(self, state: Registry) -> None:
+        outdated = set()
+        for step in steps(state, self._table.serves, self._spares):
+            match step:
+                case Swap() if not self._swapped(state, step):
+                    outdated.add(step.model)
+                case Prepare():
+                    self._load(state, step)
+                case Free():
+                    self._spares.pop(step.began).cancel()
+        self._table.outdated = frozenset(outdated)
+
+    def _swapped(self, state: Registry, step: Swap) -> bool:
+        """Whether there is nothing left to wait for: the champion answers, or cannot be loaded."""
+        spare = self._spares.get(step.began)
+        if spare is None:
+            if time.monotonic() < self._again_s.get(step.model, 0.0):
+                return True
+            self._load(state, step)
+            return step.model in self._table.lacks
+        if not spare.done():
+            return step.model in self._table.lacks
+        del self._spares[step.began]
+        if (error := spare.exception()) is None:
+            self._table.swap(spare.result(), step.position)
+        else:
+            self._again_s[step.model] = time.monotonic() + LOAD_AGAIN_S
+            self._table.withhold(step.model, said(error))
+        return True
+
+    def _load(self, state: Registry, step: Swap | Prepare) -> None:
+        version = state.version(step.model, step.version)
+        self._spares[step.began] = self._loading.submit(self._table.prepare, version)
+        self._spares[step.began].add_done_callback(lambda _: self.wake())
+
+    def _sign(self, state: Registry) -> Sign:
+        done = {began: spare.exception() for began, spare in self._spares.items() if spare.done()}
+        return Sign(
+            worker=self._roster.me,
+            starting=not self.started.is_set(),
+            position=state.position,
+            serves=self._table.serves,
+            ready=frozenset(began for began, error in done.items() if error is None),
+            unable={began: said(error) for began, error in done.items() if error is not None},
+            lacks=self._table.lacks,
+        )
+
+    def _tell(self, sign: Sign, looked_s: float) -> None:
+        """Pulse what is new at once, and otherwise once a second: only ever after a look."""
+        if self._told != sign or looked_s - self._told_s >= BEAT_EVERY_S:
+            self._roster.tell(sign)
+            self._told, self._told_s = sign, looked_s
+            self._roster.signs()  # whoever will promote must have watched the others for a while
+
+
+def said(error: BaseException) -> str:
+    return error.problem if isinstance(error, UnderstudyError) else f"The load raised {type(error).__name__}."
