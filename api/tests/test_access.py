@@ -6,14 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi import APIRouter
 
 from api.access import ROUTES
 from api.door import Door
 from api.tests import given
+from api.tests.visitors import CLIENT, METHODS, OPERATOR, SCHEDULER, WHO, WRONG, as_whom, routes
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-NOBODY, WRONG, CLIENT, SCHEDULER, OPERATOR = WHO = ("nobody", "wrong", "client", "scheduler", "operator")
 ANYBODY, ALL, KNOWN = set(WHO), set(WHO) - {WRONG}, {CLIENT, SCHEDULER, OPERATOR}
 
 #: Method and path -> who gets past the door. Whatever is not here answers 404 or 405 to everybody.
@@ -48,18 +46,6 @@ GOLDEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/runs/{run}/heartbeat"): {SCHEDULER, OPERATOR},
     ("POST", "/runs/{run}/finish"): {SCHEDULER, OPERATOR},
 }
-
-
-def routes(api: given.Api) -> list[Any]:
-    """Every route, out of the routers that it was written in."""
-    parts = api.client.app.routes  # type: ignore[attr-defined]  # a FastAPI behind an ASGI type
-    return [route for part in parts for route in getattr(part, "original_router", APIRouter(routes=[part])).routes]
-
-
-def as_whom(api: given.Api, who: str) -> dict[str, str]:
-    if who == NOBODY:
-        return {}
-    return {"Authorization": "Bearer " + "x" * 43} if who == WRONG else api.token(who)
 
 
 @pytest.mark.fault(85)
