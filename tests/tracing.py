@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+MARK = Path("/the-work-begins")
+"""A file that is never there: a child that asks for it has imported and opened what it needs."""
+
+FILES = "%file,%desc"
+"""The calls about files and descriptors; what lies between two of them changes nothing that outlives the process."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -65,10 +71,19 @@ def calls_in(trace: Path) -> Iterator[Call]:
 def points(trace: Path, *, each: int | None = None) -> list[tuple[str, int]]:
     """Every call of a trace as what `inject` needs: its name, and which of that name it was.
 
-    With `each`, at most so many of each name, spread from the first to the last.
+    Those before the child's `MARK` are passed over. With `each`, at most so many of each name, spread from the first to
+    the last.
     """
-    counts = Counter(call.name for call in calls_in(trace))
-    return [(name, number) for name, count in sorted(counts.items()) for number in spread(count, each or count)]
+    counts, before = Counter[str](), Counter[str]()
+    for call in calls_in(trace):
+        counts[call.name] += 1
+        if call.path == str(MARK):
+            before = counts.copy()
+    return [
+        (name, before[name] + number)
+        for name, count in sorted(counts.items())
+        for number in spread(count - before[name], each or count)
+    ]
 
 
 def spread(count: int, most: int) -> list[int]:
