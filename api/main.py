@@ -9,9 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from threading import Event
-from types import FrameType
+from contextlib import asynccontextmanager, closing
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,9 +18,11 @@ from starlette.middleware.cors import CORSMiddleware
 from api import docs, errors, events, health, models, predictions, promotions, runs
 from api.door import Door, Walls
 from api.guard import Guard
-from api.service import open_service
+from api.processes import Server, Supervisor
+from api.service import make_ready, open_service, pulse_of
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
+from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.errors import UnderstudyError
 from understudy.settings import Settings, read_settings
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 def create_app(settings: Settings) -> FastAPI:
     """Open what `settings` name, and wire it to the routes. Everything is closed again when the app's lifespan ends."""
     service = open_service(settings)
+    log.info("operator's token: %s", settings.var / "operator.token", extra={"action": "started"})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -66,38 +67,37 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def app_of_this_process() -> FastAPI:
+    """The application by the settings of this process's environment, and its log."""
+    settings = read_settings(os.environ)
+    configure_logging(settings.logs, process="api")
+    return create_app(settings)
+
+
 def main() -> int:
     """Serve until told to stop; a setting or file that is wrong ends it with one line."""
     try:
         settings = read_settings(os.environ)
-        configure_logging(settings.logs, process="api")
-        app = create_app(settings)
+        config = uvicorn.Config(
+            "",
+            host=settings.api_host,
+            port=settings.api_port,
+            workers=settings.api_workers,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        if settings.api_workers == 1:
+            Server(config, app_of_this_process).run()
+        else:
+            configure_logging(settings.logs, process="api")
+            make_ready(settings)
+            with closing(SqlitePulse(pulse_of(settings))) as pulse:
+                Supervisor(config, app_of_this_process, pulse).run()
     except UnderstudyError as error:
         sys.stderr.write(f"understudy api: {error}\n")
         return 2
-    log.info("operator's token: %s", settings.var / "operator.token", extra={"action": "started"})
-    config = uvicorn.Config(
-        app,
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    Server(config, app.state.service.stopping).run()
     return 0
-
-
-class Server(uvicorn.Server):
-    """Tells whoever waits for something that it is time to answer: connections are drained only then."""
-
-    def __init__(self, config: uvicorn.Config, stopping: Event) -> None:
-        super().__init__(config)
-        self._stopping = stopping
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stopping.set()
-        super().handle_exit(sig, frame)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(), description="Where state lives; the repository by default.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
-    api_workers: int = Field(1, ge=1, le=1, description="Processes of the API; this release runs one.")
+    api_workers: int = Field(1, ge=1, le=64, description="Processes that answer for the API.")
     api_url: str = Field("http://127.0.0.1:8000", description="Where the scheduler and the command line find the API.")
     open: Names = Field(("predict", "read"), description="What needs no token: `predict`, `read`, both or nothing.")
     allowed_hosts: Names = Field(("localhost", "127.0.0.1", "api"), description="Host names that are answered.")
