@@ -65,6 +65,7 @@ class Way:
 
     def go(self, data: bytes, key: str) -> None:
         """Bring `data` to serve under `key`; any step may have been done already."""
+        self.define()
         digest = self.store.put(data)
         self._acknowledge("stored")
         version = self.register(digest)
@@ -108,10 +109,8 @@ class Way:
         beats = self.pulse.read().items()
         return [Sign.from_json(who.removeprefix("worker/"), beat.state) for who, beat in beats]
 
-    def begin(self) -> None:
-        """A model, and a version of it that serves."""
-        self.log.append(defined())
-        self.go(OLD, "the first")
+    def define(self) -> None:
+        self.journal.decide(lambda state, now: [] if "rain" in state.models else [defined()])
 
     def close(self) -> None:
         for port in (self.log, self.pulse):
@@ -135,14 +134,9 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def main(home: str, opened: str) -> None:
-    """`opened`: whether the files are opened before the work begins, or as a part of it."""
-    if opened == "before":
-        way = Way(Path(home), say)
-        MARK.exists()
-    else:
-        MARK.exists()
-        way = Way(Path(home), say)
+def main(home: str) -> None:
+    MARK.exists()
+    way = Way(Path(home), say)
     way.go(NEW, KEY)
     way.close()
 

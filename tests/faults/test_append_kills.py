@@ -4,12 +4,14 @@ The default suite takes a sample of every class of call; `make faults` takes eve
 """
 
 import shutil
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.faults.kills import tell
 from tests.given import fact
 from tests.tracing import calls_in, points, under_strace
 from understudy.adapters.sqlite_log import SqliteLog
@@ -104,12 +106,15 @@ def test_a_kill_at_any_class_of_system_call_loses_nothing_that_was_acknowledged(
 @pytest.mark.timeout(1200)
 @pytest.mark.fault(48)
 @pytest.mark.parametrize("new", [False, True], ids=["a log in use", "a log being made"])
-def test_a_kill_at_every_single_system_call_loses_nothing_that_was_acknowledged(bench: Bench, new: bool) -> None:
+def test_a_kill_at_every_single_system_call_loses_nothing_that_was_acknowledged(
+    bench: Bench, new: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     everything = bench.points(new=new)
 
     for call, when in everything:
         killed_at(bench, call, when, new=new)
 
+    tell(capsys, "a new log" if new else "a log in use", Counter(call for call, _ in everything))
     assert len(everything) > 100
 
 
