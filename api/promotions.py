@@ -10,6 +10,7 @@ from api.errors import problem
 from api.promoting import new_key
 from api.schemas import KEY, Demote, Promote
 from api.service import role_of, service_of
+from understudy import runs
 from understudy.promotion import Wish
 
 router = APIRouter(route_class=Door, tags=["promotion"])
@@ -34,8 +35,12 @@ def promote(
         how="promotion" if body.override is None else "override",
         reason=body.override or "",
         expects=None if if_match in (None, "*") else (if_match or "").strip().removeprefix("W/").strip('"'),
+        run=body.run,
+        token=body.token,
     )
-    done = service_of(request).promoter.promote(wish)
+    service = service_of(request)
+    runs.carried(service.journal.catch_up(), wish.model, wish.run, wish.token)  # whoever is late prepares nothing
+    done = service.promoter.promote(wish)
     response.headers["ETag"] = f'"{done.version}"'
     return shown.promotion(done, body.model_name)
 

@@ -65,6 +65,8 @@ class Promote(Body):
     model_name: Name
     model_version_id: Number
     override: Text | None = Field(None, description="Why it should serve although no verdict says so; operator only.")
+    run: str | None = Field(None, max_length=100, description="The run that promotes; for schedulers.")
+    token: int | None = Field(None, description="The token of its claim: a later claim makes it stale.")
 
 
 class Demote(Body):

@@ -51,7 +51,7 @@ def conclude(api: ApiClient, hold: Hold, claim: Claim, version: str, verdict: Ma
     waits = Ending("succeeded", f"Version {version} passed and waits for a person.")
     if claim.model["definition"]["promotion"]["mode"] != "auto":
         return waits
-    wish = {"model_name": claim.model["name"], "model_version_id": version}
+    wish = {"model_name": claim.model["name"], "model_version_id": version, **claim.ticket}
     champion = None if claim.champion is None else f'"{claim.champion["version"]}"'
     headers = {"Idempotency-Key": claim.id, "If-Match": champion}
     try:

@@ -14,6 +14,7 @@ Between start and commit every worker loads the version beside the old one; afte
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from understudy import runs
 from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotTheChampion
 from understudy.events import Event, How, PromotionAborted, PromotionStarted, Role, VersionPromoted
 from understudy.state import Judgement, Model, Pending, Promotion, Registry, Version
@@ -39,6 +40,9 @@ class Wish:
     reason: str = ""
     expects: str | None = None
     """The champion that the caller believes to replace (`If-Match`); None: any."""
+    run: str | None = None
+    """The run that promotes, and the token of its claim; None: nobody's run."""
+    token: int | None = None
 
 
 def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple[Event, ...]:
@@ -48,7 +52,9 @@ def start(state: Registry, wish: Wish, now: datetime, environment: str) -> tuple
         NotTheChampion: the champion is not the expected one.
         Conflict: another promotion is under way.
         NoGround, Forbidden: as `ground` says.
+        StaleClaim: the run that promotes is somebody else's by now, also where the wish is fulfilled already.
     """
+    runs.carried(state, wish.model, wish.run, wish.token)
     model = state.model(wish.model)
     version = state.version(wish.model, wish.version)
     known = done(model, wish.key) or (model.pending if model.pending and model.pending.key == wish.key else None)

@@ -133,6 +133,19 @@ def held(state: Registry, run: str, token: int) -> Run:
     return found
 
 
+def carried(state: Registry, model: str, run: str | None, token: int | None) -> None:
+    """Check the claim that a write of a run carries; a write by hand carries none.
+
+    Raises StaleClaim where the run is no longer held by `token`, BadInput where it is another model's.
+    """
+    if run is None:
+        return
+    if token is None:
+        raise BadInput("A write of a run carries its token.", remedy='Send "token" as POST /runs/claim gave it.')
+    if held(state, run, token).model != model:
+        raise BadInput(f"Run {run} is not one of {model}.", remedy="Write to the model that the run is of.")
+
+
 def finish(
     state: Registry, run: str, token: int, outcome: Outcome, reason: str, result: Mapping[str, Any]
 ) -> tuple[Event, ...]:

@@ -35,18 +35,26 @@ def test_a_run_by_hand_is_queued_claimed_kept_and_ended(api: given.Api) -> None:
     assert (ended.json()["state"], ended.json()["reason"]) == ("skipped", "no rows")
 
 
+@pytest.mark.fault(60)
 def test_a_token_of_another_attempt_is_refused_everywhere(api: given.Api) -> None:
     api.define()
+    api.register(given.bundle())
+    evidence = given.evidence(api.store, given.bundle(), None)
+    api.judge("1", evidence)
     run = train(api).json()["run_id"]
     token = claimed(api)["token"] + 1
+    late, before = {"run": run, "token": token}, len(api.kinds())
 
     answers = [
         scheduler(api, f"/runs/{run}/heartbeat", token=token),
         scheduler(api, f"/runs/{run}/finish", token=token, outcome="failed", reason="late"),
-        scheduler(api, "/models/rain/versions", digest=api.store.put(given.bundle()), run=run, token=token),
+        scheduler(api, "/models/rain/versions", digest=api.store.put(given.bundle()), **late),
+        scheduler(api, "/models/rain/versions/1/evidence", evidence=evidence, **late),
+        scheduler(api, "/model/promote", model_name="rain", model_version_id="1", **late),
     ]
 
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "stale_claim")] * 3
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "stale_claim")] * 5
+    assert len(api.kinds()) == before
 
 
 def test_the_scheduler_judges_only_for_a_run_that_it_holds(api: given.Api) -> None:

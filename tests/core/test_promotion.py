@@ -9,8 +9,25 @@ import pytest
 
 from tests.given import HERE, NEW_YEAR, ROLES, History, candidate, defined, judged, registered, tried
 from understudy import promotion
-from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotFound, NotTheChampion, UnderstudyError
-from understudy.events import PromotionAborted, PromotionStarted, Role, VersionPromoted
+from understudy.errors import (
+    BadInput,
+    Conflict,
+    Forbidden,
+    NoGround,
+    NotFound,
+    NotTheChampion,
+    StaleClaim,
+    UnderstudyError,
+)
+from understudy.events import (
+    PromotionAborted,
+    PromotionStarted,
+    Role,
+    RunAbandoned,
+    RunClaimed,
+    RunRequested,
+    VersionPromoted,
+)
 from understudy.promotion import FRESH_FOR, VOID_AFTER, Wish
 from understudy.state import Registry
 
@@ -562,3 +579,33 @@ def test_two_demotions_at_once_walk_back_once_in_every_order() -> None:
 
     assert {champion for champion, _ in found.ends} == {"3", "2"}
     assert {len(keys) for _, keys in found.ends} == {3, 4}
+
+
+# A run that promotes
+
+
+@pytest.mark.fault(60)
+def test_a_run_promotes_only_with_the_claim_that_holds_it_and_a_late_one_is_told_even_where_all_is_done(
+    history: History,
+) -> None:
+    run = RunRequested(
+        model="rain", run="rain-1", job="train", slot="by-hand/x", as_of="", params={}, by="operator",
+        start_date=None, end_date=None, like=None,
+    )  # fmt: skip
+    history.add(run, RunClaimed(model="rain", run="rain-1", attempt=1, claimant="one"))
+    late = wish("2", key="rain-1", by="scheduler", run="rain-1", token=len(history.entries))
+    history.add(
+        RunAbandoned(model="rain", run="rain-1", token=len(history.entries), why="it fell silent"),
+        RunClaimed(model="rain", run="rain-1", attempt=2, claimant="another"),
+    )
+    now = replace(late, token=len(history.entries))
+
+    with pytest.raises(StaleClaim, match="no longer holds run rain-1"):
+        start(history, late)
+    assert start(history, now) == ["promotion.started"]
+    with pytest.raises(StaleClaim):
+        start(history, late)
+    assert commit(history, "rain-1") == ["version.promoted"]
+    with pytest.raises(StaleClaim):
+        start(history, late)
+    assert start(history, now) == []
