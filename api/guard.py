@@ -1,8 +1,8 @@
 """What every request passes before it reaches a route: a known Host, no foreign page behind it, and an id of its own.
 
-Host names are a list and not a pattern, so a page on another name that resolves to this machine gets nothing. A browser
-says with `Origin` whose page is asking: for anything but a plain read a foreign one is refused, whatever token it
-holds.
+Host names are a list and not a pattern, so a page on another name that resolves to this machine gets nothing. What a
+proxy says in `X-Forwarded-…` is not read. A browser says with `Origin` whose page is asking: a foreign one is refused,
+whatever it asks for and whatever token it holds.
 """
 
 import re
@@ -20,7 +20,11 @@ MAX_BODY = 16 * 2**20
 MAX_BUNDLE = 256 * 2**20
 TAKES_BUNDLES = re.compile(r"/models/[^/]+/versions")
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+HOST = re.compile(rb"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+ORIGIN = re.compile(rb"https?://(.+)", re.IGNORECASE)
+
+NOTHING_INSIDE = b"default-src 'none'; frame-ancestors 'none'"
+"""For answers that are no pages: whatever a browser takes them for, nothing in them is run or fetched."""
 
 
 class Guard:
@@ -49,19 +53,24 @@ class Guard:
             raise Forbidden(
                 "This Host is not served here.", remedy="Set UNDERSTUDY_ALLOWED_HOSTS, or use a listed name."
             )
-        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        if scope["method"] in SAFE_METHODS:
-            return
-        for origin in origins:
-            if origin not in self._origins and origin.partition("://")[2] != hosts[0].decode("latin-1"):
+        for name, value in scope["headers"]:
+            if name == b"origin" and not self._is_listed(value) and not is_own(value, hosts[0]):
                 raise Forbidden("A page of another origin may not do that.", remedy="Set UNDERSTUDY_CORS_ORIGINS.")
+
+    def _is_listed(self, origin: bytes) -> bool:
+        return "*" in self._origins or origin.decode("latin-1") in self._origins
 
 
 def name_of(host: bytes) -> str:
-    """The name in a Host header, without a port; brackets of IPv6 stay."""
-    text = host.decode("latin-1").lower()
-    name, colon, port = text.rpartition(":")
-    return name if colon and port.isdigit() else text
+    """The name in a Host header, without a port; brackets of IPv6 stay. Empty where it is no host at all."""
+    found = HOST.fullmatch(host)
+    return found[1].decode().lower() if found else ""
+
+
+def is_own(origin: bytes, host: bytes) -> bool:
+    """True for a page of ours: the same name and port. A proxy that ends TLS hides the scheme from us."""
+    found = ORIGIN.fullmatch(origin)
+    return found is not None and found[1].lower() == host.lower()
 
 
 def most(path: str) -> int:
@@ -105,6 +114,8 @@ def marked(send: Send, request_id: str) -> Callable[[Message], Awaitable[None]]:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = request_id
             headers["X-Content-Type-Options"] = "nosniff"
+            if "Content-Security-Policy" not in headers:
+                message["headers"].append((b"content-security-policy", NOTHING_INSIDE))
         await send(message)
 
     return send_marked
