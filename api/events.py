@@ -19,7 +19,7 @@ def events(
 ) -> dict[str, Any]:
     """Events with a position above `after`. `next` is what to pass as `after` for more."""
     journal = service_of(request).journal
-    found = journal.read(after=after, limit=limit) if after < journal.state.position else []
+    found = journal.read(after=after, limit=limit) if after < journal.newest().position else []
     return {"items": [shown(entry) for entry in found], "next": found[-1].position if found else after}
 
 

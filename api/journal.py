@@ -52,7 +52,10 @@ class Journal:
             return self.state
 
     def newest(self) -> Registry:
-        """The newest state that can be had now: what a process answers to questions while the log cannot be read."""
+        """The newest state that can be had: another process may have written a moment ago.
+
+        While the log cannot be read that is the last one known, for questions are answered all the same.
+        """
         try:
             return self.catch_up()
         except UnderstudyError:

@@ -30,18 +30,18 @@ MAX_SOURCE = 2**20
 
 
 @router.get("/models", name="models", summary="All models")
-async def models(request: Request, limit: Limit = 100, after: After = None) -> dict[str, Any]:
+def models(request: Request, limit: Limit = 100, after: After = None) -> dict[str, Any]:
     service = service_of(request)
-    state = service.journal.state
+    state = service.journal.newest()
     found = sorted(state.models.values(), key=lambda model: model.name, reverse=True)
     default = service.settings.default_model
     return shown.page(found, after=after, limit=limit, show=lambda m: shown.model(state, m, default=default))
 
 
 @router.get("/models/{model}", name="model", summary="One model, and what needs attention")
-async def model(model: str, request: Request) -> dict[str, Any]:
+def model(model: str, request: Request) -> dict[str, Any]:
     service = service_of(request)
-    state = service.journal.state
+    state = service.journal.newest()
     found = state.model(model)
     attention = [shown.attention(note) for note in reversed(found.attention)]
     return {**shown.model(state, found, default=service.settings.default_model), "attention": attention}
@@ -80,8 +80,8 @@ def check_definition(model: str, body: Definition) -> None:
 
 
 @router.get("/models/{model}/versions", name="versions", summary="Versions, newest first")
-async def versions(model: str, request: Request, limit: Limit = 100, after: After = None) -> dict[str, Any]:
-    state = service_of(request).journal.state
+def versions(model: str, request: Request, limit: Limit = 100, after: After = None) -> dict[str, Any]:
+    state = service_of(request).journal.newest()
     count = state.model(model).version_count
     found = [state.version(model, str(number)) for number in range(1, count + 1)]
     return shown.page(found, after=after, limit=limit, show=shown.version)
@@ -90,7 +90,7 @@ async def versions(model: str, request: Request, limit: Limit = 100, after: Afte
 @router.get("/models/{model}/versions/{version}", name="version", summary="One version, with its verdict")
 def version(model: str, version: str, request: Request) -> dict[str, Any]:
     service = service_of(request)
-    found = service.journal.state.version(model, version)
+    found = service.journal.newest().version(model, version)
     manifest = service.manifests.get(found.digest)
     return {
         **shown.version(found),
@@ -112,7 +112,7 @@ def whole_verdict(service: Service, version: Version) -> dict[str, Any] | None:
 @router.get("/models/{model}/versions/{version}/artifact", name="artifact", summary="Download a bundle")
 def artifact(model: str, version: str, request: Request) -> Response:
     service = service_of(request)
-    found = service.journal.state.version(model, version)
+    found = service.journal.newest().version(model, version)
     headers = {
         "Content-Disposition": f'attachment; filename="{model}-{version}.zip"',
         "Content-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(found.digest)).decode()}:",
@@ -131,7 +131,7 @@ async def register(
 ) -> dict[str, Any]:
     """The trial is run before the answer. The same bytes are the same version, and answer 200."""
     service, by = service_of(request), role_of(request)
-    service.journal.state.model(model)
+    (await run_in_threadpool(service.journal.newest)).model(model)
     async with service.uploads:
         body = await request.body()
         kind = request.headers.get("content-type", "")
@@ -189,7 +189,7 @@ def current_model(
 ) -> dict[str, Any]:
     service = service_of(request)
     name = model or service.settings.default_model
-    state, then = service.journal.state, None if at is None else past(at)
+    state, then = service.journal.newest(), None if at is None else past(at)
     promotion = state.model(name).promoted_by(then) if name in state.models else None
     if promotion is None:
         raise NotFound(

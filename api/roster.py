@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 from understudy.errors import StorageUnavailable
@@ -18,9 +18,10 @@ WORKER = "worker/"
 class Roster:
     """This worker's name, and what all workers say of themselves in the pulse."""
 
-    def __init__(self, pulse: Pulse) -> None:
+    def __init__(self, pulse: Pulse, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.me = f"{process_name(os.getpid())}/{secrets.token_hex(4)}"
-        self._pulse, self._watch, self._lock = pulse, Watch(), Lock()
+        self._pulse, self._clock = pulse, clock
+        self._watch, self._lock = Watch(), Lock()
         self.last: tuple[Sign, ...] = ()
         """The living as they were when somebody last looked."""
         self.tell(Sign(worker=self.me, starting=True))
@@ -35,7 +36,7 @@ class Roster:
         Raises StorageUnavailable where our own signs of life do not arrive: then the silence of others says nothing.
         """
         with self._lock:
-            now_s = time.monotonic()
+            now_s = self._clock()
             beats = self._beats()
             self._watch.see(beats, now_s)
             living = {who: beat for who, beat in beats.items() if not self._is_silent(who, now_s)}
@@ -49,7 +50,7 @@ class Roster:
     def forget_silent(self) -> None:
         """Drop what the dead have left."""
         with self._lock:
-            now_s = time.monotonic()
+            now_s = self._clock()
             beats = self._beats()
             self._watch.see(beats, now_s)
             silent = [who for who in beats if self._is_silent(who, now_s)]

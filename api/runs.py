@@ -36,7 +36,7 @@ def train(
         raise BadInput("`as_of` lies in the future.", remedy="Leave it out for what has arrived by now.")
     params = body.params
     if body.like is not None:
-        like = service.journal.state.run(body.like)
+        like = service.journal.newest().run(body.like)
         if like.model != body.model_name:
             raise BadInput(f"Run {like.id} is one of {like.model}.", remedy="Name a run of the same model.")
         params = {**like.params, **(params or {})}
@@ -148,14 +148,14 @@ def runs(
     after: After = None,
 ) -> dict[str, Any]:
     service = service_of(request)
-    found = [run for run in service.journal.state.runs.values() if model in (None, run.model)]
+    found = [run for run in service.journal.newest().runs.values() if model in (None, run.model)]
     return shown.page(found, after=after, limit=limit, show=lambda run: with_verdict(service, run))
 
 
 @router.get("/runs/{run}", name="run", summary="One run")
 def run(run: str, request: Request) -> dict[str, Any]:
     service = service_of(request)
-    return with_verdict(service, service.journal.state.run(run))
+    return with_verdict(service, service.journal.newest().run(run))
 
 
 def with_verdict(service: Service, run: Run) -> dict[str, Any]:
