@@ -4,21 +4,13 @@ Three tokens, one a role. `UNDERSTUDY_OPEN` names what needs none; that is decid
 never by a URL put together again from headers.
 """
 
-import hmac
-import logging
-import os
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
-from pydantic import SecretStr
-
-from understudy.errors import BadSettings, Forbidden, Unauthenticated
+from api.tokens import Tokens
+from understudy.errors import Forbidden, Unauthenticated
 from understudy.events import Role
-from understudy.settings import SHORTEST_TOKEN, Settings
-
-log = logging.getLogger(__name__)
+from understudy.settings import Settings
 
 Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "operate", "register"]
 
@@ -113,79 +105,3 @@ def closed() -> Forbidden:
 
 def one_of(roles: frozenset[Role]) -> str:
     return " or ".join(f"the {role}" for role in sorted(roles))
-
-
-class Tokens:
-    """One token a role: from a setting, or from a file that may be replaced while we run."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._files: dict[Role, Path] = {
-            "operator": settings.var / "operator.token",
-            "scheduler": settings.secrets / "scheduler.token",
-            "client": settings.var / "client.token",
-        }
-        given: dict[Role, SecretStr | None] = {
-            "operator": settings.operator_token,
-            "scheduler": settings.scheduler_token,
-            "client": settings.client_token,
-        }
-        self._given = {role: token.get_secret_value() for role, token in given.items() if token is not None}
-        self._read: dict[Role, tuple[tuple[int, int], str]] = {}
-        for role, path in self._files.items():
-            if role not in self._given and not path.exists():
-                make_token(path)
-        for role in self._files:
-            self._token(role)
-
-    def role(self, token: str) -> Role | None:
-        """The role whose token this is; all are compared, in constant time."""
-        sent = token.encode("utf-8", "surrogateescape")
-        found: Role | None = None
-        for role in self._files:
-            if hmac.compare_digest(sent, self._token(role).encode()):
-                found = role
-        return found
-
-    def _token(self, role: Role) -> str:
-        if role in self._given:
-            return self._given[role]
-        path = self._files[role]
-        try:
-            stat = path.stat()
-            mark = (stat.st_ino, stat.st_mtime_ns)
-            if role not in self._read or self._read[role][0] != mark:
-                self._read[role] = (mark, read_token(path))
-        except (OSError, BadSettings) as error:
-            if role not in self._read:
-                raise bad_token(path, error) from None
-            log.warning(
-                "The token before is still valid: %s", bad_token(path, error), extra={"action": "token.unusable"}
-            )
-        return self._read[role][1]
-
-
-def bad_token(path: Path, error: Exception) -> BadSettings:
-    if isinstance(error, BadSettings):
-        return error
-    return BadSettings(f"{path.name} cannot be read.", remedy="Check its owner and mode.")
-
-
-def make_token(path: Path) -> None:
-    """Write a new token that only the owner can read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-
-
-def read_token(path: Path) -> str:
-    """Read a token file. Raises BadSettings where it is short or others may read it."""
-    token = path.read_text("utf-8").strip()
-    if len(token) < SHORTEST_TOKEN:
-        raise BadSettings(
-            f"{path.name} holds fewer than {SHORTEST_TOKEN} characters.",
-            remedy="Delete it; a new one is made at start.",
-        )
-    if path.stat().st_mode & 0o077:
-        raise BadSettings(f"Others may read {path.name}.", remedy=f"chmod 600 {path.name}")
-    return token

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -102,20 +101,6 @@ def test_only_what_is_named_open_needs_no_token(tmp_path: Path, open_: tuple[str
     assert (read.status_code != 401) == ("read" in open_)
     assert (predict.status_code != 401) == ("predict" in open_)
     assert health.status_code == 200
-
-
-def test_a_replaced_token_file_counts_from_the_next_request_on(api: given.Api) -> None:
-    old = api.token("operator")
-    file = api.home / "var" / "operator.token"
-    fresh = file.with_name("fresh")
-    fresh.write_text("n" * 43)
-    fresh.chmod(0o600)
-
-    fresh.rename(file)
-
-    body: dict[str, Any] = {"model_name": "rain", "reason": "x"}
-    assert api.client.post("/model/demote", json=body, headers=old).status_code == 401
-    assert api.client.post("/model/demote", json=body, headers=api.token("operator")).status_code == 404
 
 
 NAMES = [

@@ -148,6 +148,9 @@ def test_a_token_comes_from_its_setting_or_from_the_file_that_the_api_makes(tmp_
 
     with pytest.raises(Unauthenticated, match="Start the API"):
         read()
+    (settings.secrets / "scheduler.token").write_bytes(b"\xff" * 43)
+    with pytest.raises(Unauthenticated, match="Start the API"):
+        read()
     (settings.secrets / "scheduler.token").write_text("made-by-the-api\n")
 
     assert read() == "made-by-the-api"

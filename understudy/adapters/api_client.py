@@ -138,7 +138,7 @@ def token_of(role: Role, settings: Settings) -> TokenSource:
 def read_token(file: Path) -> str:
     try:
         return file.read_text("utf-8").strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise Unauthenticated(
             f"There is no {file.name} that could be read.",
             remedy=f"Start the API, which makes it, or set UNDERSTUDY_{file.stem.upper()}_TOKEN.",

@@ -77,7 +77,7 @@ def tokens(settings: Settings) -> Iterator[Checkup]:
 def token_checked(role: Role, file: Path) -> Checkup:
     name = f"{role}'s token"
     try:
-        mode, length = file.stat().st_mode, len(file.read_text("utf-8").strip())
+        mode, length = file.stat().st_mode, len(file.read_bytes().strip())
     except OSError as error:
         return Checkup(name, False, f"cannot be read: {error.strerror}", "Start the API, which makes it.")
     if stat.S_IMODE(mode) & 0o077:
