@@ -3,10 +3,14 @@
     a worker      pulses what it serves, what it has ready and what it cannot load; acts on the log by `steps`
     a promoter    start → waits while `readiness` names somebody → commit → while `behind` names somebody → answers
 
-A promoter waits for whoever is alive, so silence must mean something. A worker pulses only after a look at the log, and
-looks again before it answers once `must_look` says so, which is long before anybody takes it for dead: whoever is not
-waited for learns of the promotion before its next answer. A worker that starts pulses first and reads the log then: the
-promoter, who commits first and reads the pulses then, cannot miss it.
+A promoter waits for whoever is alive, so silence must mean something. A look at the log is worth as much as the pulse
+that was written before it: whoever commits after that look finds that pulse, and waits for its worker until the pulse
+is `SILENT_AFTER_S` old. So a look that has been acted on lets a worker answer for `LOOK_AFTER_S` from the pulse before
+the look, and no longer, see `must_look`. A look that follows a silence, and the first look of all without a pulse
+before it, count for nothing: somebody may have committed after it and have answered already, without us.
+
+For the same reason a worker that starts pulses first and reads the log then; and a promoter commits first and reads the
+pulses then. A worker pulses only after a look, so that one that cannot reach the log falls silent and is not waited for.
 
 A start is named by its position in the log, since keys may be used again.
 """
@@ -24,7 +28,7 @@ SERVED_WITHIN_S = 30.0
 """How long a promoter waits, after the commit, for live workers to serve what it promoted."""
 
 LOOK_AFTER_S = 5.0
-"""A worker that has not looked at the log for so long looks before it answers; half of `liveness.SILENT_AFTER_S`."""
+"""A worker whose word is so old looks at the log before it answers; half of `liveness.SILENT_AFTER_S`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +140,10 @@ def behind(signs: Iterable[Sign], model: str, position: int) -> tuple[str, ...]:
 
 
 def must_look(age_s: float) -> bool:
-    """Whether a worker whose last look at the log began `age_s` ago looks again before it answers."""
+    """Whether a worker looks at the log, and acts on what it finds, before it answers.
+
+    Args:
+        age_s: since the pulse before its last look: the newest pulse that was already written when the last look that
+            has been acted on began. A pulse that came after that look says nothing for it.
+    """
     return age_s >= LOOK_AFTER_S
