@@ -4,6 +4,9 @@
     jobs          at each slot of a model's schedule → POST /runs
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
     workers       always       POST /runs/claim → a process that trains → version, evidence, promotion, finish
+    scratch       every 30 s   what a killed scheduler left, of any that shares our volumes, is swept
+
+Any number may run at once, on one machine or several: see docs/decisions/0017-many-schedulers.md.
 
 It keeps nothing: what was asked for, missed or done is in the log, which it knows through the API alone. So it may be
 killed at any moment. Told to stop, it kills what trains and falls silent about it: the API gives such a run to the
@@ -40,7 +43,7 @@ from understudy.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
 
-DEFINITIONS_EVERY_S, REST_EVERY_S, CLOCK_EVERY_S = 10.0, 3.0, 1.0
+DEFINITIONS_EVERY_S, REST_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S = 10.0, 3.0, 1.0, 30.0
 STOP_WITHIN_S = 8.0
 """A container is given ten seconds."""
 LATE_IS_BETTER_THAN_NEVER: Mapping[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -77,7 +80,11 @@ class Parts:
         ]
         workers = [Worker(settings, self.connect, number=n + 1) for n in range(settings.runs_at_once)]
         self._parts: list[Part] = [*repeated, *workers]
-        self._clock = Every("clock", self._check_clock, seconds=CLOCK_EVERY_S)
+        self._own = [
+            Every("clock", self._check_clock, seconds=CLOCK_EVERY_S),
+            Every("scratch", self._sweep, seconds=SWEEP_EVERY_S),
+        ]
+        """What needs no API."""
         self._opening = Thread(target=self._open, name="opening", daemon=True)
 
     def connect(self, **options: Any) -> ApiClient:
@@ -85,26 +92,31 @@ class Parts:
         return ApiClient(self._settings.api_url, token_of("scheduler", self._settings), **options)
 
     def start(self) -> None:
-        self._clock.start()
+        for part in self._own:
+            part.start()
         self._opening.start()
 
     def stop(self) -> None:
         """Claim nothing more, kill what trains, and wait for the threads as long as a container may take."""
         self._stop.set()
-        for part in (*self._parts, self._clock):
+        for part in (*self._parts, *self._own):
             part.stop()
         until_s = monotonic() + STOP_WITHIN_S
         self._opening.join(STOP_WITHIN_S)
-        for part in (*self._parts, self._clock):
+        for part in (*self._parts, *self._own):
             part.join(max(0.0, until_s - monotonic()))
         self._asking.close()
         self._catalogue.close()
         log.info("The scheduler has stopped.", extra={"action": "scheduler.stopped"})
 
+    def _sweep(self) -> None:
+        """Remove what a scheduler has left that was killed: this one's predecessor, or another on the same volumes."""
+        for folder in (self._settings.scratch, self._settings.holdouts):
+            if left := sweep(folder):
+                log.warning("Swept what was left of %s.", ", ".join(left), extra={"action": "scratch.swept"})
+
     def _open(self) -> None:
         """Start the parts as soon as the API answers."""
-        if left := sweep(self._settings.scratch):
-            log.warning("Swept what was left of %s.", ", ".join(left), extra={"action": "scratch.swept"})
         if self._wait_for_api():
             for part in self._parts:
                 part.start()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scheduled_task import limits
 from scheduled_task.job import LONGEST_REASON, RESULT, Ended, Job
+from scheduled_task.scratch import scratch
 from understudy.errors import BundleRefused, DataRefused, SourceFailed, UnderstudyError
 from understudy.events import moment
 
@@ -235,14 +236,21 @@ def import_libraries() -> None:
 
 
 def keep(data: bytes, file: Path) -> None:
-    """Add a holdout to the folder for people to look at; the oldest make room."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".writing")
-    temporary.write_bytes(data)
-    temporary.replace(file)
-    kept = sorted(file.parent.glob("*.parquet"), key=lambda path: path.stat().st_mtime_ns)
-    for old in kept[:-MOST_HOLDOUTS]:
+    """Add a holdout to the folder for people to look at; the oldest make room. Others may be doing the same."""
+    with scratch(file.parent, file.stem[:12]) as folder:
+        temporary = folder / file.name
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    for old in sorted(file.parent.glob("*.parquet"), key=changed_ns)[:-MOST_HOLDOUTS]:
         old.unlink(missing_ok=True)
+
+
+def changed_ns(file: Path) -> int:
+    """When a file was changed last; 0 where somebody has just removed it."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def main() -> int:

@@ -22,6 +22,9 @@ if what == "memory":
 if what == "children":
     print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
     time.sleep(60)
+if what == "busy":
+    print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
+    sum(range(10**13))  # in C: no other thread of Python has its turn before it ends
 if what == "noise":
     print("x" * 10_000_000)
     print("the end")
@@ -106,10 +109,11 @@ def test_only_the_end_of_what_it_prints_is_kept(folder: Path) -> None:
 
 
 @pytest.mark.fault(62)
-def test_it_ends_with_its_parent_however_that_one_dies(folder: Path) -> None:
+@pytest.mark.parametrize("what", ["children", "busy"])
+def test_it_ends_with_its_parent_however_that_one_dies_and_whatever_it_computes(folder: Path, what: str) -> None:
     parent = (
         "import os, sys, time; from pathlib import Path; from scheduled_task.run_process import RunProcess\n"
-        "child = RunProcess('program', ['children'], folder=Path(sys.argv[1]), home=Path(sys.argv[1]))\n"
+        f"child = RunProcess('program', ['{what}'], folder=Path(sys.argv[1]), home=Path(sys.argv[1]))\n"
         "while not child.tail(): time.sleep(0.01)\n"
         "print(child.pid, child.tail()[0], flush=True); os.kill(os.getpid(), 9)"
     )
