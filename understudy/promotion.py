@@ -159,11 +159,18 @@ def check_automatic(model: Model, version: Version, judgement: Judgement, now: d
         )
 
 
-def commit(state: Registry, model: str, key: str, now: datetime, environment: str) -> tuple[Event, ...]:
-    """Make the pending promotion true, if it still replaces the champion, on a ground that still holds."""
+def commit(
+    state: Registry, model: str, key: str, now: datetime, environment: str, *, began: int | None = None
+) -> tuple[Event, ...]:
+    """Make the pending promotion true, if it still replaces the champion, on a ground that still holds.
+
+    Args:
+        began: position of the start that the workers were found ready for. A start that became void may have been
+            followed by another with the same key, which nobody is ready for yet. None: whichever has this key.
+    """
     current = state.model(model)
-    pending = current.pending
-    if pending is None or pending.key != key:
+    pending = under_way(current, key, began)
+    if pending is None:
         return ()
     if now - pending.time >= VOID_AFTER:
         return abort(state, model, key, VOID)
@@ -189,12 +196,20 @@ def commit(state: Registry, model: str, key: str, now: datetime, environment: st
     )
 
 
-def abort(state: Registry, model: str, key: str, why: str) -> tuple[Event, ...]:
-    """Give the pending promotion up."""
-    pending = state.model(model).pending
-    if pending is None or pending.key != key:
+def abort(state: Registry, model: str, key: str, why: str, *, began: int | None = None) -> tuple[Event, ...]:
+    """Give the pending promotion up; `began` as for `commit`."""
+    pending = under_way(state.model(model), key, began)
+    if pending is None:
         return ()
     return (PromotionAborted(model=model, key=key, version=pending.version, why=why),)
+
+
+def under_way(model: Model, key: str, began: int | None) -> Pending | None:
+    """The pending promotion, if it is the one that is meant."""
+    pending = model.pending
+    if pending is None or pending.key != key or began not in (None, pending.position):
+        return None
+    return pending
 
 
 def voided(state: Registry, now: datetime) -> tuple[Event, ...]:

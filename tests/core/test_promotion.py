@@ -296,6 +296,20 @@ def test_a_promoter_that_wakes_up_after_a_minute_gives_up_itself(history: Histor
     assert champion(history) == "1"
 
 
+def test_a_promoter_that_wakes_up_does_not_commit_or_abort_a_later_start_with_its_own_key(history: History) -> None:
+    """The workers that it found ready have freed what they loaded for the first start."""
+    start(history, wish("2"))
+    first = history.entries[-1].position
+    history.now += VOID_AFTER
+    assert start(history, wish("2")) == ["promotion.aborted", "promotion.started"]
+    second = history.entries[-1].position
+
+    assert promotion.commit(history.state, "rain", "key", history.now, HERE, began=first) == ()
+    assert promotion.abort(history.state, "rain", "key", "it cannot be loaded", began=first) == ()
+    assert len(promotion.commit(history.state, "rain", "key", history.now, HERE, began=second)) == 1
+    assert len(promotion.abort(history.state, "rain", "key", "it cannot be loaded", began=second)) == 1
+
+
 def test_a_commit_is_given_up_where_another_champion_serves_meanwhile(history: History) -> None:
     """Nothing of ours does this while a start is pending; a log that was merged by hand may."""
     candidate(history, "3")
