@@ -12,6 +12,9 @@ from understudy.ports import EventLog
 from understudy.registry import fold
 from understudy.state import Registry
 
+PACE = 0.5
+"""Seconds that pass in the log in one second, while the clock lies behind its newest event."""
+
 Decide = Callable[[Registry, datetime], Sequence[Fact]]
 
 
@@ -68,12 +71,12 @@ class Journal:
         """
         with self._deciding:
             while True:
-                state = self.catch_up()
-                facts = decide(state, self._now())
+                state, now = self.catch_up(), self._now()
+                facts = decide(state, now)
                 if not facts:
                     return state
                 try:
-                    self._take(self._append(facts, state.position))
+                    self._take(self._append(facts, state.position, now))
                 except ConcurrentAppend:
                     continue
                 return self.state
@@ -99,13 +102,17 @@ class Journal:
         return time.monotonic() - self._looked_s
 
     def _now(self) -> datetime:
-        """The time of a decision: it goes on from the newest event where a clock that was set back lies behind it."""
-        time_, seen_s = self._newest
-        return max(self._clock(), time_ + timedelta(seconds=time.monotonic() - seen_s))
+        """The time of a decision and of its events.
 
-    def _append(self, facts: Sequence[Fact], position: int) -> list[Recorded]:
+        Where a clock that was set back lies behind the newest event it goes on from there, or nothing would ever grow
+        old; and slower, or the log would stay ahead for good.
+        """
+        time_, seen_s = self._newest
+        return max(self._clock(), time_ + timedelta(seconds=PACE * (time.monotonic() - seen_s)))
+
+    def _append(self, facts: Sequence[Fact], position: int, now: datetime) -> list[Recorded]:
         try:
-            return self._log.append(*facts, expect=position)
+            return self._log.append(*facts, expect=position, now=now)
         except LogTampered as damage:
             self.damage = damage
             raise

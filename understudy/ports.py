@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # the core never needs pandas to decide something
 class EventLog(Protocol):
     """Append-only and totally ordered. Once position n is visible, nothing new appears at or before n."""
 
-    def append(self, *events: Event, expect: int | None = None) -> list[Recorded]:
+    def append(self, *events: Event, expect: int | None = None, now: datetime | None = None) -> list[Recorded]:
         """Store `events` all together or not at all, and durably; return them in their places.
 
-        Their time is now, or that of the event before where the clock has gone back.
+        Their time is `now` (None: what the clock says), or that of the event before where that is later.
 
         Raises:
             ConcurrentAppend: `expect` is given and the log has moved past it. Read on, fold, decide again:

@@ -1,5 +1,6 @@
 """The log as the API uses it: clocks that jump, readers that ask for too much, damage that is found late."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_time_goes_on_for_decisions_after_a_clock_that_ran_ahead_was_set_back(jo
     ahead = clock.now + timedelta(days=365)
     assert ahead <= seen[0] < seen[1]
     assert journal.wall_clock() == clock.now
+
+
+def test_the_log_goes_on_slowly_until_a_clock_that_was_set_back_has_caught_up(journal: Journal, clock: Clock) -> None:
+    began = clock.now + timedelta(seconds=0.5)
+    clock.now = began
+    state = journal.decide(lambda state, now: [fact()])
+    clock.now -= timedelta(seconds=0.5)
+    for _ in range(3):
+        time.sleep(0.1)
+        state = journal.decide(lambda state, now: [fact()])
+
+    assert state.time is not None
+    assert state.time >= began + timedelta(seconds=0.15)  # whatever came in between, it has not stood still
+    clock.now = began + timedelta(seconds=10)
+    assert journal.decide(lambda state, now: [fact()]).time == clock.now
 
 
 def test_a_page_after_the_end_of_the_log_is_empty_and_harms_nobody(api: given.Api) -> None:

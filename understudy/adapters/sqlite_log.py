@@ -38,7 +38,7 @@ class SqliteLog:
         self._end: tuple[int, int] | None = None
         """Data version, and the position after which there was nothing at that version."""
 
-    def append(self, *events: Event, expect: int | None = None) -> list[Recorded]:
+    def append(self, *events: Event, expect: int | None = None, now: datetime | None = None) -> list[Recorded]:
         with self._lock:
             self._check_file()
             self._end = None  # the data version counts only what others change
@@ -49,7 +49,7 @@ class SqliteLog:
                     raise ConcurrentAppend(
                         f"The log is at position {position}, not {expect}.", remedy="Read on, fold, and decide again."
                     )
-                added = list(self._rows(events, position, time, hash))
+                added = list(self._rows(events, max(timestamp(now or self._clock()), time), position, hash))
                 self._db.executemany(INSERT, [row for row, _ in added])
             recorded = [entry for _, entry in added]
             if recorded:
@@ -57,9 +57,8 @@ class SqliteLog:
             return recorded
 
     def _rows(
-        self, events: tuple[Event, ...], position: int, last: str, hash: str
+        self, events: tuple[Event, ...], time: str, position: int, hash: str
     ) -> Iterator[tuple[tuple[object, ...], Recorded]]:
-        time = max(timestamp(self._clock()), last)
         for event in events:
             position, data = position + 1, encode(event)
             hash = chain(hash, position=position, time=time, kind=event.kind, schema=event.schema, data=data)
