@@ -1,4 +1,8 @@
-"""Keeps the API's definitions equal to the files under `models/`, also while somebody edits them."""
+"""Keeps the API's definitions equal to the files under `models/`, also while somebody edits them.
+
+Several schedulers should have the same files. Where they do not, the last one that was started, or whose file changed,
+is believed: a file is told once and not again, so two that disagree do not take turns. Who is overruled says so.
+"""
 
 import json
 import logging
@@ -23,6 +27,8 @@ READ_WITHIN_S = 120.0
 
 Files = Mapping[str, tuple[int, int]]
 """Path -> time of the last change in ns, size in bytes."""
+Content = tuple[Any, Any]
+"""A definition, and the digest of its source."""
 Known = Callable[[Mapping[str, Schedule], frozenset[str]], None]
 """Told what is defined now, and which of it is new or different."""
 
@@ -35,6 +41,8 @@ class Catalogue:
         self._seen: Files | None = None
         self._bodies: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
+        self._ours: dict[str, Content] = {}
+        self._overruled: dict[str, Content] = {}
 
     def check(self) -> None:
         """Read the files again if they have changed, and tell the API what it has not been told yet.
@@ -83,12 +91,14 @@ class Catalogue:
 
     def _tell(self) -> None:
         changed = set()
-        known = {model["name"] for model in all_models(self._api)}  # less than before, where its log was replaced
+        recorded = {model["name"]: model for model in all_models(self._api)}  # fewer, where its log was replaced
         for name, body in self._bodies.items():
-            if name in known and self._told.get(name) == body:
+            before = content(recorded.get(name, {}))
+            if name in recorded and self._told.get(name) == body:
+                self._compare(name, before)
                 continue
             try:
-                self._api.put(f"/models/{name}", body)
+                recorded[name] = self._api.put(f"/models/{name}", body)
             except Unavailable:
                 raise
             except BadInput as error:
@@ -98,11 +108,38 @@ class Catalogue:
                 log.warning("Model %s is not defined yet: %s", name, error, extra={"action": "definition.later"})
                 continue
             else:
-                changed.add(name)
+                self._ours[name] = content(recorded[name])
+                if self._ours[name] != before:
+                    changed.add(name)
                 log.info("Model %s is defined.", name, extra={"action": "definition.told", "model": name})
             self._told[name] = body
-        told = {name: Schedule.from_json(body["definition"]["schedule"]) for name, body in self._bodies.items()}
-        self._known(told, frozenset(changed))
+        self._known(
+            {name: schedule(recorded.get(name), body) for name, body in self._bodies.items()}, frozenset(changed)
+        )
+
+    def _compare(self, name: str, recorded: "Content") -> None:
+        """Say once where something else is recorded than what we have told."""
+        ours = self._ours.get(name, recorded)
+        if recorded in (ours, self._overruled.get(name)):
+            return
+        self._overruled[name] = recorded
+        log.warning(
+            "Model %s is recorded with another definition than our files have: another scheduler has other files, or "
+            "somebody told the API. What is recorded is trained. Give all schedulers the same files.",
+            name,
+            extra={"action": "definition.overruled", "model": name},
+        )
+
+
+def content(model: Mapping[str, Any]) -> "Content":
+    """What a definition is, as the API shows it."""
+    return model.get("definition"), model.get("source_digest")
+
+
+def schedule(recorded: Mapping[str, Any] | None, body: Mapping[str, Any]) -> Schedule:
+    """The schedule that counts: slots are those of the definition that is recorded."""
+    definition = (recorded or {}).get("definition") or body["definition"]
+    return Schedule.from_json(definition["schedule"])
 
 
 def files_in(folder: Path) -> Files:

@@ -38,7 +38,7 @@ class Worker:
 
     def __init__(self, settings: Settings, connect: Connect, *, number: int = 1) -> None:
         self._settings, self._connect = settings, connect
-        self._claimant = f"{socket.gethostname()}/{os.getpid()}/{number}"
+        self._claimant = f"{socket.gethostname()}/{os.getpid()}/{number}"  # for people: the token is what counts
         self._stop = Event()
         self._hold: Hold | None = None
         self._thread = Thread(target=self._loop, name=f"worker {number}", daemon=True)

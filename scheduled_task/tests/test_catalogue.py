@@ -150,3 +150,42 @@ def test_a_definition_whose_file_is_gone_is_scheduled_no_more_and_stays_known(
 
     assert set(known.schedules) == {"staying"}
     assert site.api.get("/models/leaving")["definition"] is not None
+
+
+@pytest.mark.fault(59)
+def test_two_that_disagree_do_not_take_turns_and_who_is_overruled_says_so_once(
+    site: Site, catalogue: Catalogue, known: Known, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(site, "disputed")
+    elsewhere = site.settings.model_copy(update={"home": site.settings.home, "models_dir": tmp_path})
+    (tmp_path / "disputed.py").write_text(DEFINITION.replace('"stream"', '"disputed"').replace("minutes=1", "hours=1"))
+    other_known = Known()
+    other = Catalogue(elsewhere, site.connect(), other_known)
+    caplog.set_level(logging.WARNING)
+
+    for _ in range(3):
+        catalogue.check()
+        other.check()
+
+    other.close()
+    overruled = [record for record in caplog.records if getattr(record, "action", "") == "definition.overruled"]
+    assert len(site.events("model.defined", "disputed")) == 2
+    assert len(overruled) == 1
+    assert "Give all schedulers the same files." in overruled[0].getMessage()
+    assert known.schedules == other_known.schedules == {"disputed": Schedule.every(hours=1)}
+    assert known.changed == [{"disputed"}, frozenset(), frozenset()]
+
+
+@pytest.mark.fault(59)
+def test_two_with_the_same_files_are_one_definition(site: Site, catalogue: Catalogue, known: Known) -> None:
+    write(site, "shared")
+    other_known = Known()
+    other = Catalogue(site.settings, site.connect(), other_known)
+
+    catalogue.check()
+    other.check()
+
+    other.close()
+    assert len(site.events("model.defined", "shared")) == 1
+    assert known.changed == [{"shared"}]
+    assert other_known.changed == [frozenset()]
