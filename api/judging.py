@@ -12,11 +12,12 @@ from typing import Any
 from api.health import Health
 from api.journal import Journal
 from understudy import runs
-from understudy.adapters.bundle import unpack
+from understudy.adapters import skops_form
+from understudy.adapters.bundle import SKOPS, Parts, unpack
 from understudy.adapters.cases import defined, load_case
 from understudy.adapters.duty import Duty
 from understudy.adapters.trial import TrialLimits, try_bundle
-from understudy.errors import BadInput, BundleRefused
+from understudy.errors import BadInput, BundleRefused, Forbidden, UncheckedContent
 from understudy.events import AttentionNeeded, Event, Role, VerdictReached, VersionRegistered, VersionTried, moment
 from understudy.evidence import Evidence
 from understudy.gates import Case, judge
@@ -42,10 +43,10 @@ class Judge:
     ) -> tuple[Version, bool]:
         """Make the stored bundle `digest` a version and try it; True where it is new.
 
-        The same digest is the same version. Raises BundleRefused, NotFound, StaleClaim.
+        The same digest is the same version. Raises BundleRefused, Forbidden, NotFound, StaleClaim.
         """
         data = self._store.get(digest)
-        manifest = unpack(data, digest=digest).manifest
+        manifest = self.admitted(model, data, digest, by).manifest
         if manifest["model"] != model:
             raise BundleRefused(
                 f"This bundle was trained for {manifest['model'][:64]!a}, not for {model}.", remedy="Register it there."
@@ -63,6 +64,19 @@ class Judge:
         version = state.digests[model, digest]
         self.tried(model, version)
         return self._journal.catch_up().version(model, version), bool(new)
+
+    def admitted(self, model: str, data: bytes, digest: str, by: Role) -> Parts:
+        """Take a bundle apart, and see that this role may bring what it holds; nothing of it is loaded.
+
+        Raises BundleRefused; Forbidden where only the scheduler's role may bring such parts.
+        """
+        parts = unpack(data, digest=digest)
+        if by != "scheduler" and SKOPS in parts.forms and (model, digest) not in self._journal.state.digests:
+            try:
+                skops_form.check(parts.forms[SKOPS], trees=False)
+            except UncheckedContent as error:
+                raise Forbidden(f"The {by} may not bring this. {error.problem}", remedy=error.remedy) from error
+        return parts
 
     def tried(self, model: str, version: str) -> VersionTried:
         """The trial of a version in this environment, beside the version that serves now; run where there is none."""

@@ -14,9 +14,8 @@ from api import shown
 from api.door import Door
 from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
-from understudy.adapters.bundle import unpack
 from understudy.errors import BadInput, DigestMismatch, NotFound
-from understudy.events import ModelDefined, VerdictReached, moment
+from understudy.events import ModelDefined, Role, VerdictReached, moment
 from understudy.model import NAME, Promotion
 from understudy.schedule import Schedule
 from understudy.state import Registry, Version
@@ -135,7 +134,7 @@ async def register(
     async with service.uploads:
         body = await request.body()
         kind = request.headers.get("content-type", "")
-        stored = await run_in_threadpool(store_body, service, body, kind, content_digest)
+        stored = await run_in_threadpool(store_body, service, model, body, kind, content_digest, by)
     found, new = await run_in_threadpool(
         service.judge.register, model, stored.digest, by, run=stored.run, token=stored.token
     )
@@ -143,11 +142,13 @@ async def register(
     return shown.version(found)
 
 
-def store_body(service: Service, body: bytes, content_type: str, content_digest: str | None) -> Stored:
+def store_body(
+    service: Service, model: str, body: bytes, content_type: str, content_digest: str | None, by: Role
+) -> Stored:
     """A bundle's bytes go to the store; JSON names what is there already."""
     check_content_digest(body, content_digest)
     if not content_type.startswith("application/json"):
-        unpack(body, digest=hashlib.sha256(body).hexdigest())  # what is no bundle takes no room
+        service.judge.admitted(model, body, hashlib.sha256(body).hexdigest(), by)  # what is refused takes no room
         return Stored(digest=service.store.put(body))
     try:
         return Stored.model_validate_json(body)

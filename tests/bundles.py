@@ -262,3 +262,21 @@ def endless() -> bytes:
     return onnx_of(
         [helper.make_node("Loop", ["rounds", "true", "numbers"], ["out"], body=body)], constants=[rounds, going]
     )
+
+
+def toiling(rounds: int = 20, *, at_load: bool = False) -> bytes:
+    """Products of matrices with 10,000 rows, one after another: minutes of work with operators that are served.
+
+    Args:
+        at_load: the matrices are constants, so that a session computes them while it is made.
+    """
+    side = helper.make_tensor("side", TensorProto.INT64, [2], [10_000, 10_000])
+    matrix = helper.make_node("ConstantOfShape", ["side"], ["ones"])
+    of_rows = [helper.make_node("ReduceMean", ["numbers"], ["one"]), helper.make_node("Add", ["ones", "one"], ["m0"])]
+    first = [helper.make_node("Identity", ["ones"], ["m0"])] if at_load else of_rows
+    products = [helper.make_node("MatMul", [f"m{i}", f"m{i}"], [f"m{i + 1}"]) for i in range(rounds)]
+    last = [
+        helper.make_node("ReduceMean", [f"m{rounds}"], ["mean"]),
+        helper.make_node("Add", ["numbers", "mean"], ["out"]),
+    ]
+    return onnx_of([matrix, *first, *products, *last], constants=[side])

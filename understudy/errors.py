@@ -8,7 +8,8 @@
     │   ├── BadSettings             the environment says something impossible
     │   └── TooLarge                more bytes or rows than allowed
     ├── BundleRefused               bytes that are no bundle we may serve
-    │   └── DigestMismatch          bytes that are not what their name says
+    │   ├── DigestMismatch          bytes that are not what their name says
+    │   └── UncheckedContent        parts that only our own training may bring
     ├── NotFound                    nothing has that name
     ├── Conflict                    true, but not now: the state has moved on
     │   ├── ConcurrentAppend        the log has moved past the expected position
@@ -85,6 +86,10 @@ class BundleRefused(UnderstudyError):
 
 class DigestMismatch(BundleRefused):
     code = "digest_mismatch"
+
+
+class UncheckedContent(BundleRefused):
+    code = "unchecked_content"
 
 
 class NotFound(UnderstudyError):

@@ -18,13 +18,20 @@ import msgspec
 from understudy.adapters import stored_zip
 from understudy.errors import BundleRefused, DigestMismatch
 from understudy.fingerprint import canonical_json, digest_of
-from understudy.nesting import is_shallow
+from understudy.nesting import inside, is_shallow
 from understudy.parity import Answer
 from understudy.signature import RESERVED_NAMES, Signature, Value
 
 MANIFEST, GOLDEN, ONNX, SKOPS = MEMBERS = ("manifest.json", "golden.json", "model.onnx", "model.skops")
 MAX_BYTES = 256 * 2**20
+MAX_DIRECTORY = 1024
+"""Bytes of its ZIP file's table of contents: four short names."""
+MAX_JSON = {MANIFEST: 4 * 2**20, GOLDEN: 16 * 2**20}
+"""Bytes that the API itself parses; a column is worth some 150 in the manifest."""
+MAX_FACTS = 2**16
+"""Bytes of the manifest besides columns, classes and the baseline: these go into the log."""
 MAX_GOLDEN_ROWS = 1_000
+MAX_CLASSES = 1_000
 FORMAT = 1
 
 Form = Literal["onnx", "skops"]
@@ -118,9 +125,12 @@ def unpack(data: bytes, *, digest: str) -> Parts:
             f"A bundle has at most {MAX_BYTES // 2**20} MiB; this one has more.", remedy="Train a smaller model."
         )
     check_digest(data, digest)
-    members = stored_zip.read(data, of="bundle")
+    members = stored_zip.read(data, of="bundle", directory=MAX_DIRECTORY)
     if MANIFEST not in members or GOLDEN not in members or not set(members) <= set(MEMBERS):
         raise _refused("does not hold exactly the files of a bundle")
+    for name, most in MAX_JSON.items():
+        if len(members[name]) > most:
+            raise _refused(f"has a {name} of more than {most // 2**20} MiB")
     read, manifest = _read_manifest(members.pop(MANIFEST))
     if read.members != {name: digest_of(member) for name, member in members.items()}:
         raise _refused("holds other files than its manifest names")
@@ -176,14 +186,18 @@ def _read_manifest(data: bytes) -> tuple[_Manifest, dict[str, Any]]:
         plain: dict[str, Any] = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused("has a manifest that cannot be read") from error
-    if not is_shallow(plain):
-        raise _refused("has a manifest that nests too deep")
+    if not is_shallow(plain) or not _are_small(plain):
+        raise _refused("has a manifest that nests too deep, or holds too large integers")
+    if len(canonical_json({key: plain[key] for key in plain.keys() - {"signature", "baseline"}})) > MAX_FACTS:
+        raise _refused(f"has a manifest that says more than {MAX_FACTS // 2**10} KiB about its training")
     signature = manifest.signature
     names = signature.names
     if not names or len(set(names)) != len(names) or RESERVED_NAMES & set(names):
         raise _refused("has a signature without usable columns")
     if (signature.classes is None) != (signature.task == "regression"):
         raise _refused("has a signature whose classes do not fit its task")
+    if len(signature.classes or ()) > MAX_CLASSES:
+        raise _refused(f"has more than {MAX_CLASSES:,} classes")
     return manifest, plain
 
 
@@ -195,9 +209,22 @@ def _read_golden(data: bytes, signature: Signature) -> Golden:
     n, width = len(golden.rows), len(signature.columns)
     if not 0 < n <= MAX_GOLDEN_ROWS or any(len(row) != width for row in golden.rows) or len(golden.predictions) != n:
         raise _refused("has golden rows that do not fit its signature")
+    if not _are_small(golden.rows) or not _are_small(golden.predictions):
+        raise _refused("has golden rows with too large integers")
     if (golden.probabilities is None) != (signature.classes is None):
         raise _refused("has golden answers that do not fit its task")
     return golden
+
+
+def _are_small(value: Any) -> bool:
+    """True where no integer in a JSON value has more than 64 bits: others fit no array, and no column."""
+    waiting = [value]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, int) and not -(2**63) <= current < 2**63:
+            return False
+        waiting.extend(inside(current))
+    return True
 
 
 def _refused(what: str) -> BundleRefused:

@@ -55,7 +55,10 @@ class Runtime:
             answer = self.predict(golden.rows)
         except ModelFailed as error:
             raise BundleRefused(f"The golden rows got no answer. {error.problem}", remedy=TRAIN_AGAIN) from error
-        found = compare(golden.answer, answer, classes=self.signature.classes, scale=golden.scale)
+        try:
+            found = compare(golden.answer, answer, classes=self.signature.classes, scale=golden.scale)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BundleRefused("The golden answers are no answers to its task.", remedy=TRAIN_AGAIN) from error
         if found.problem:
             raise BundleRefused(f"The golden rows are answered differently: {found.problem}.", remedy=TRAIN_AGAIN)
 
@@ -138,6 +141,8 @@ def _session(form: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a refusal is raised; nothing is written to the API's stderr
+    # Left to itself it guesses, and would load a format of its own that no check has looked into.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(form, options, providers=["CPUExecutionProvider"])
     except Exception as error:

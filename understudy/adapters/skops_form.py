@@ -18,7 +18,7 @@ import numpy as np
 
 from understudy.adapters import stored_zip
 from understudy.adapters.estimators import forget_process
-from understudy.errors import BundleRefused
+from understudy.errors import BundleRefused, UncheckedContent
 from understudy.fingerprint import digest_of
 
 SCHEMA = "schema.json"
@@ -46,6 +46,50 @@ TRAINED_HERE = TREES | {
     "sklearn.metrics._dist_metrics.MinkowskiDistance64",
     "sklearn.utils.validation.check_array",
 }
+
+#: Modules whose estimators numpy computes, and which check the shapes of what they hold. Compiled code is elsewhere:
+#: support vectors, neighbours and clusters follow the numbers in a file without checking them, as trees do.
+REVIEWED = (
+    "sklearn._loss.link",
+    "sklearn._loss.loss",
+    "sklearn.calibration",
+    "sklearn.compose.",
+    "sklearn.decomposition._pca",
+    "sklearn.discriminant_analysis",
+    "sklearn.dummy",
+    "sklearn.ensemble._bagging",
+    "sklearn.ensemble._stacking",
+    "sklearn.ensemble._voting",
+    "sklearn.feature_extraction.text",
+    "sklearn.feature_selection.",
+    "sklearn.gaussian_process.",
+    "sklearn.impute._base",
+    "sklearn.kernel_approximation",
+    "sklearn.linear_model.",
+    "sklearn.metrics._classification",
+    "sklearn.metrics._ranking",
+    "sklearn.metrics._regression",
+    "sklearn.metrics._scorer",
+    "sklearn.model_selection.",
+    "sklearn.multiclass",
+    "sklearn.multioutput",
+    "sklearn.naive_bayes",
+    "sklearn.neural_network.",
+    "sklearn.pipeline",
+    "sklearn.preprocessing.",
+    "sklearn.utils._bunch",
+    "sklearn.utils._metadata_requests",
+)
+#: What of it an upload may be built from; among the rest are sparse matrices and random generators, whose content
+#: compiled code trusts.
+LOADERS = frozenset(
+    "BytesNode CachedNode DTypeNode DefaultDictNode DictNode FunctionNode JsonNode ListNode LossNode MaskedArrayNode "
+    "NdArrayNode ObjectNode SetNode SliceNode TupleNode TypeNode".split()
+)
+MAX_UPLOADED_SCHEMA_BYTES = 4 * 2**20
+"""An upload is looked into by the API itself, before it becomes a version."""
+WORDS = r'"(?u)\\b\\w\\w+\\b"'
+"""scikit-learn's own pattern for words, as JSON. Another one may take for ever on a text made for it."""
 
 _METRICS = "accuracy_score balanced_accuracy_score brier_score_loss f1_score log_loss precision_score recall_score"
 _KERNELS = "ConstantKernel DotProduct ExpSineSquared Matern Product RBF RationalQuadratic Sum WhiteKernel"
@@ -129,13 +173,13 @@ def load(data: bytes, *, trees: bool) -> Any:
 
 def check(data: bytes, *, trees: bool) -> None:
     """Look at an archive without loading it. Raises BundleRefused."""
-    nodes = list(_nodes(_read_schema(stored_zip.read(data, of="skops form"))))
-    names = {f"{node.get('__module__')}.{node.get('__class__')}" for node in nodes}
-    if not trees and names & TREES:
-        raise BundleRefused(
-            "The skops form holds decision trees, whose content cannot be checked.",
-            remedy="Send a forest as ONNX alone, or have the scheduler train it.",
-        )
+    members = stored_zip.read(data, of="skops form")
+    if not trees and len(members.get(SCHEMA, b"")) > MAX_UPLOADED_SCHEMA_BYTES:
+        raise UncheckedContent("The skops form has too many parts for an upload.", remedy=TRAIN_HERE)
+    nodes = list(_nodes(_read_schema(members)))
+    _check_ids(nodes)
+    if not trees:
+        _check_upload(nodes)
     if any(_reads_files(node) for node in nodes):
         raise BundleRefused(
             "The skops form takes what a request says for the name of a file, and reads it.",
@@ -143,10 +187,62 @@ def check(data: bytes, *, trees: bool) -> None:
         )
 
 
+def _check_ids(nodes: list[dict[str, Any]]) -> None:
+    """Whoever has the id of an earlier part is that part when skops loads it, whatever else it says."""
+    known: dict[int, dict[str, Any]] = {}
+    for node in nodes:
+        number = node.get("__id__")
+        if number is None or isinstance(number, dict):  # an entry of a dictionary may have that name
+            continue
+        if not isinstance(number, int) or not _are_same(known.setdefault(number, node), node):
+            raise BundleRefused("The skops form gives two different parts one id.", remedy=stored_zip.REMEDY)
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two parts say the same but for the ids within them: those of passing values are new each time."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = (one.keys() | other.keys()) - {"__id__"}
+        return one is other or all(key in one and key in other and _are_same(one[key], other[key]) for key in keys)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_are_same, one, other))
+    return bool(one == other)
+
+
+def _check_upload(nodes: list[dict[str, Any]]) -> None:
+    """What is not from our own training holds nothing whose content compiled code would trust."""
+    names = {f"{node.get('__module__')}.{node.get('__class__')}" for node in nodes}
+    if names & TREES:
+        raise UncheckedContent(
+            "The skops form holds decision trees, whose content cannot be checked.",
+            remedy="Send a forest as ONNX alone, or have the scheduler train it.",
+        )
+    unreviewed = sorted(name for name in names if name.startswith("sklearn.") and not name.startswith(REVIEWED))
+    loaders = sorted({str(node["__loader__"]) for node in nodes if "__loader__" in node} - LOADERS)
+    if unreviewed or loaders:
+        raise UncheckedContent(
+            f"The skops form holds `{(unreviewed + loaders)[0][:80]}`, whose content cannot be checked.",
+            remedy=TRAIN_HERE,
+        )
+    if any(_has_pattern(node) for node in nodes):
+        raise UncheckedContent("The skops form finds words by a pattern of its own.", remedy=TRAIN_HERE)
+
+
+def _has_pattern(node: dict[str, Any]) -> bool:
+    """Whether a vectorizer of texts brings a regular expression."""
+    given = node.get("token_pattern")
+    return isinstance(given, dict) and given.get("content") not in (WORDS, "null")
+
+
 def _reads_files(node: dict[str, Any]) -> bool:
-    """Whether a vectorizer of texts was told that its texts are file names."""
+    """Whether a vectorizer of texts was told that its texts are file names; an array can stand for a text, too."""
     given = node.get("input")
-    return isinstance(given, dict) and given.get("content") in ('"filename"', '"file"')
+    if not isinstance(given, dict):
+        return False
+    try:
+        plain = json.loads(given.get("content", "null"))
+    except (TypeError, ValueError):
+        plain = None
+    return given.get("__loader__") == "NdArrayNode" or plain in ("filename", "file")
 
 
 def foreign_types(data: bytes) -> list[str]:
@@ -258,3 +354,6 @@ def _array_bytes(array: "np.ndarray[Any, Any]") -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+TRAIN_HERE = "Send it as ONNX alone, or have the scheduler train it."

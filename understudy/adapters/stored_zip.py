@@ -9,6 +9,13 @@ from understudy.errors import BundleRefused
 #: ZIP has no way to leave the date out; this is the earliest that it can write.
 NO_DATE = (1980, 1, 1, 0, 0, 0)
 
+#: What ends a ZIP file, 22 bytes long where no comment follows; and what stands before it in one of the 64-bit kind.
+END, END_BYTES = b"PK\x05\x06", 22
+END_64, END_64_BYTES = b"PK\x06\x07", 20
+
+MAX_DIRECTORY = 16 * 2**20
+"""Bytes of a ZIP file's table of contents; one of the forest's has some 100 for each of its arrays."""
+
 
 def write(members: Mapping[str, bytes]) -> bytes:
     """Pack `members` in their order."""
@@ -22,13 +29,17 @@ def write(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def read(data: bytes, *, of: str) -> dict[str, bytes]:
+def read(data: bytes, *, of: str, directory: int = MAX_DIRECTORY) -> dict[str, bytes]:
     """Unpack all members; `of` names the file in an error.
 
     Because nothing may be compressed, what comes out is never larger than what went in.
 
+    Args:
+        directory: most bytes that its table of contents may have: each entry costs memory before anything is checked.
+
     Raises BundleRefused for anything but a whole ZIP file of stored members with distinct names.
     """
+    _check_end(data, directory, of=of)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -38,6 +49,14 @@ def read(data: bytes, *, of: str) -> dict[str, bytes]:
         raise
     except Exception as error:
         raise BundleRefused(f"The {of} is no readable ZIP file.", remedy=REMEDY) from error
+
+
+def _check_end(data: bytes, directory: int, *, of: str) -> None:
+    end = data[-END_BYTES:]
+    if not end.startswith(END) or end[-2:] != b"\0\0" or data[-END_BYTES - END_64_BYTES :].startswith(END_64):
+        raise BundleRefused(f"The {of} is no readable ZIP file.", remedy=REMEDY)
+    if int.from_bytes(end[12:16], "little") > directory:
+        raise BundleRefused(f"The {of} lists more members than it may hold.", remedy=REMEDY)
 
 
 def _check(members: list[zipfile.ZipInfo], *, size: int, of: str) -> None:

@@ -88,17 +88,25 @@ def try_bundle(
         "candidate": {"size": len(candidate), "digest": digest, "trees": trees},
         "champion": champion_digest and {"size": len(champion or b""), "digest": champion_digest, "trees": True},
     }
-    ended, written = _run(json.dumps(header).encode() + b"\n", candidate + (champion or b""), limits)
-    if ended != 0:
+    told = json.dumps(header).encode() + b"\n"
+    ended, written = _run(b"".join((told, candidate, champion or b"")), limits)
+    outcome = _last_outcome(written)
+    if outcome is None:
         return TrialReport(False, _sentence(ended, limits), current_environment())
-    try:
-        outcome = msgspec.json.decode(written, type=_Outcome)
-    except msgspec.MsgspecError:
-        return TrialReport(False, "The trial ended without a result.", current_environment())
     return TrialReport(outcome.passed, outcome.reason, current_environment(), outcome.report)
 
 
-def _run(header: bytes, bundles: bytes, limits: TrialLimits) -> tuple[int | None, bytes]:
+def _last_outcome(written: bytes) -> _Outcome | None:
+    """What the child told last; it may have been ended by its champion in the middle of a line."""
+    for line in reversed(written.splitlines()):
+        try:
+            return msgspec.json.decode(line, type=_Outcome)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def _run(told: bytes, limits: TrialLimits) -> tuple[int | None, bytes]:
     """Run the child; return its exit status (None: it took too long) and what it wrote."""
     with tempfile.TemporaryDirectory(prefix="trial-") as folder, tempfile.TemporaryFile() as written:
         process = subprocess.Popen(
@@ -111,13 +119,14 @@ def _run(header: bytes, bundles: bytes, limits: TrialLimits) -> tuple[int | None
             start_new_session=True,
         )
         try:
-            process.communicate(header + bundles, timeout=limits.wall_s)
+            process.communicate(told, timeout=limits.wall_s)
+            ended: int | None = process.returncode
         except subprocess.TimeoutExpired:
-            return None, b""
+            ended = None
         finally:
             _end(process)
         written.seek(0)
-        return process.returncode, written.read()
+        return ended, written.read()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -128,6 +137,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _sentence(ended: int | None, limits: TrialLimits) -> str:
+    if ended == 0:
+        return "The trial ended without a result."
     if ended is None:
         return f"The trial did not end within {limits.wall_s:g} s."
     if ended == -signal.SIGXCPU:

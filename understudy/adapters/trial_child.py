@@ -1,18 +1,21 @@
 """The child's side of a trial: `python -m understudy.adapters.trial_child`.
 
 Standard input holds one line of JSON, the candidate's bytes and the champion's; standard output gets one object of
-JSON. Limits are set before the first byte of a bundle is read.
+JSON a line, of which the last counts: first how the candidate fared alone, then how it fared beside the champion. So
+whatever the champion does to this process, the candidate's own result is told. Limits are set before the first byte of
+a bundle is read.
 """
 
 import json
 import os
 import resource
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from understudy.adapters import bundle, onnx_check, skops_form
 from understudy.adapters.runtime import Runtime, open_bundle
 from understudy.errors import BundleRefused, ModelFailed
 from understudy.parity import TOLERANCE
+from understudy.rows import MAX_ROWS
 
 ROUNDS = 5
 """In each, candidate and champion take turns in going first."""
@@ -27,6 +31,8 @@ ROUND_S = 0.05
 """About how long each of them is measured in a round."""
 CALLS = (5, 200)
 """Fewest and most calls in a round."""
+CHAMPION_S = 20
+"""How long the champion may take to be loaded and measured."""
 MAX_OUTPUT = 2**20
 
 Rows = Sequence[Sequence[Any]]
@@ -38,19 +44,21 @@ def main() -> None:
     header = json.loads(sys.stdin.buffer.readline())
     limit(header["limits"])
     try:
-        outcome = {
-            "passed": True,
-            "reason": "It loads and answers its golden rows.",
-            "report": trial(header, sys.stdin.buffer),
-        }
+        candidate, report = trial(header["candidate"], sys.stdin.buffer)
+        tell(answer_to, True, "It loads and answers its golden rows.", report)
+        if header["champion"] is not None:
+            beside = {**report, "latency": beside_champion(candidate, header["champion"], sys.stdin.buffer)}
+            tell(answer_to, True, "It loads and answers its golden rows.", beside)
     except (BundleRefused, ModelFailed) as refusal:
-        outcome = {"passed": False, "reason": str(refusal), "report": {}}
+        tell(answer_to, False, str(refusal), {})
     except MemoryError:
-        reason = f"It needs more than {header['limits']['memory_mb']} MiB of memory."
-        outcome = {"passed": False, "reason": reason, "report": {}}
-    answer_to.write(json.dumps(outcome, allow_nan=False))
-    answer_to.flush()
+        tell(answer_to, False, f"It needs more than {header['limits']['memory_mb']} MiB of memory.", {})
     os._exit(0)  # whatever a library would still do at exit is of no interest
+
+
+def tell(answer_to: TextIO, passed: bool, reason: str, report: dict[str, Any]) -> None:
+    answer_to.write(json.dumps({"passed": passed, "reason": reason, "report": report}, allow_nan=False) + "\n")
+    answer_to.flush()
 
 
 def limit(limits: dict[str, Any]) -> None:
@@ -63,23 +71,35 @@ def limit(limits: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def trial(header: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
-    """Try the candidate, then measure it beside the champion. Raises BundleRefused, ModelFailed or MemoryError."""
-    data = source.read(header["candidate"]["size"])
+def trial(expected: dict[str, Any], source: BinaryIO) -> tuple[Runtime, dict[str, Any]]:
+    """Try the candidate by itself. Raises BundleRefused, ModelFailed or MemoryError."""
+    data = source.read(expected["size"])
     started = time.perf_counter()
-    candidate = _opened(data, header["candidate"])
+    candidate = _opened(data, expected)
     load_ms = (time.perf_counter() - started) * 1000
     answers = _answers(candidate)
-    report = {
+    _answer_most(candidate)
+    return candidate, {
         "serves": candidate.manifest["serves"],
         "golden_rows": len(candidate.golden.rows),
         "peak_mb": round(_peak_mb(), 1),
         "load_ms": round(load_ms, 1),
         "finite": True,
         "constant": len({json.dumps(answer) for answer in answers}) == 1,
+        "latency": _alternating(candidate, None),
     }
-    champion = _champion(header["champion"], source)
-    return {**report, "latency": _latency(candidate, champion)}
+
+
+def beside_champion(candidate: Runtime, expected: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
+    """Measure the candidate beside the champion, and alone where that one cannot be loaded or cannot answer.
+
+    A champion that hangs, crashes or takes all memory ends the process; by then the candidate's result is told.
+    """
+    signal.alarm(CHAMPION_S)
+    try:
+        return _alternating(candidate, _opened(source.read(expected["size"]), expected))
+    except Exception:  # noqa: BLE001 - a champion may raise anything, and that is not the candidate's fault
+        return _alternating(candidate, None)
 
 
 def _opened(data: bytes, expected: dict[str, Any]) -> Runtime:
@@ -102,33 +122,22 @@ def _answers(runtime: Runtime) -> list[Any]:
     return probabilities or [answer.predictions for answer in answers]
 
 
+def _answer_most(runtime: Runtime) -> None:
+    """Answer as many rows as a request may hold: what they cost must fit into the limits as well."""
+    rows = runtime.golden.rows
+    try:
+        runtime.predict([rows[i % len(rows)] for i in range(MAX_ROWS)])
+    except ModelFailed as error:
+        raise BundleRefused(f"{MAX_ROWS:,} rows at once got no answer. {error.problem}", remedy=SMALLER) from error
+
+
 def _is_distribution(probabilities: "np.ndarray[Any, Any]") -> bool:
     inside = bool((probabilities >= -TOLERANCE).all() and (probabilities <= 1 + TOLERANCE).all())
     return inside and bool((np.abs(probabilities.sum(axis=1) - 1) <= 1e-3).all())
 
 
-def _champion(expected: dict[str, Any] | None, source: BinaryIO) -> Runtime | None:
-    """The champion, to measure against; one that cannot be loaded here is not the candidate's fault."""
-    if expected is None:
-        return None
-    try:
-        return _opened(source.read(expected["size"]), expected)
-    except Exception:  # noqa: BLE001 - a champion may raise anything
-        return None
-
-
-def _latency(candidate: Runtime, champion: Runtime | None) -> dict[str, Any]:
-    """CPU time of one row, in ms, without the champion's where that one cannot answer."""
-    try:
-        return _alternating(candidate, champion)
-    except Exception:
-        if champion is None:
-            raise
-        return _alternating(candidate, None)
-
-
 def _alternating(candidate: Runtime, champion: Runtime | None) -> dict[str, Any]:
-    """The median of each round, candidate and champion in turn."""
+    """CPU time of one row in ms: the median of each round, candidate and champion in turn."""
     rows = candidate.golden.rows
     runtimes = {"candidate_ms": candidate} | ({} if champion is None else {"champion_ms": champion})
     asks = {name: _ask(runtime, _rows_for(runtime, rows)) for name, runtime in runtimes.items()}
@@ -176,6 +185,7 @@ def _peak_mb() -> float:
 
 
 REMEDY = "Convert the model again, with `zipmap` off."
+SMALLER = "Train a smaller model: a request may hold that many."
 
 if __name__ == "__main__":
     main()
