@@ -94,8 +94,11 @@ class Records(Protocol):
 
     def count(self) -> int: ...
 
-    def trim(self, *, before: datetime, max_bytes: int) -> int:
-        """Drop records older than `before`, then the oldest until the data fit `max_bytes`; return how many."""
+    def trim(self, *, before: datetime, max_bytes: int, share: float = 1.0) -> int:
+        """Drop records older than `before`, then the oldest until the data fit `max_bytes`; return how many.
+
+        At most `share` of all there are (one, at least) is dropped for its age: the clock may be wrong.
+        """
 
     def close(self) -> None: ...
 

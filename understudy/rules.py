@@ -45,4 +45,8 @@ def fresh(age_s: float | None, what: str) -> Rule:
     if age_s is None or not math.isfinite(age_s):
         return Rule(False, None, STALE_S, f"{what} has no age.")
     reason = f"{what} was measured {age_s:.0f} s ago; at most {STALE_S:.0f} s ago counts."
+    if age_s < EARLY_S:
+        reason = (
+            f"{what} was measured {-age_s:.0f} s in the future: set the clocks of both services by one time server."
+        )
     return Rule(EARLY_S <= age_s <= STALE_S, float(age_s), STALE_S, reason)

@@ -113,6 +113,16 @@ def test_trimming_drops_what_is_older_than_a_moment(records: Records) -> None:
     assert records.trim(before=NEW_YEAR + timedelta(minutes=4), max_bytes=FOREVER) == 0
 
 
+def test_a_clock_that_is_a_year_ahead_costs_few_records(records: Records) -> None:
+    records.append([prediction(number) for number in range(1000)])
+
+    dropped = [records.trim(before=NEW_YEAR + timedelta(days=365), max_bytes=FOREVER, share=0.002) for _ in range(3)]
+
+    assert dropped == [2, 2, 2]
+    assert records.trim(before=NEW_YEAR, max_bytes=FOREVER, share=0.002) == 0
+    assert ids(records, range(10)) == [6, 7, 8, 9]
+
+
 def test_trimming_may_drop_everything(records: Records) -> None:
     records.append([prediction(number) for number in range(10)])
 

@@ -295,6 +295,12 @@ def test_evidence_that_is_stale_or_from_the_future_is_no(age: float | None) -> N
     assert "The evidence" in refused_by(cases.case(evidence_age_s=age), "holdout")
 
 
+def test_evidence_from_the_future_says_that_two_clocks_differ() -> None:
+    assert "7200 s in the future: set the clocks of both services" in refused_by(
+        cases.case(evidence_age_s=-7200.0), "holdout"
+    )
+
+
 @pytest.mark.parametrize("age", [0.0, 600.0, -60.0])
 def test_evidence_counts_for_ten_minutes(age: float) -> None:
     assert failed(cases.case(evidence_age_s=age)) == {}

@@ -1,5 +1,6 @@
 """Prediction records in a SQLite file of their own."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +16,9 @@ INSERT OR IGNORE INTO predictions (id, time, model, version, row_values, answer,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 ONE = "SELECT id, time, model, version, row_values, answer, latency_ms, role FROM predictions WHERE id = ?"
-TRIM_OLD = "DELETE FROM predictions WHERE number < (SELECT min(number) FROM predictions WHERE time >= ?)"
-TRIM_ALL_OLD = "DELETE FROM predictions WHERE time < ? AND NOT EXISTS (SELECT 1 FROM predictions WHERE time >= ?)"
+ENDS = "SELECT min(number), max(number) FROM predictions"
+YOUNG = "SELECT min(number) FROM predictions WHERE number < ? AND time >= ?"
+TRIM_BELOW = "DELETE FROM predictions WHERE number < ?"
 TRIM_OLDEST = "DELETE FROM predictions WHERE number IN (SELECT number FROM predictions ORDER BY number LIMIT ?)"
 
 
@@ -48,12 +50,18 @@ class SqliteRecords:
         with self._lock, sqlite.storage_errors():
             return int(self._db.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
-    def trim(self, *, before: datetime, max_bytes: int) -> int:
+    def trim(self, *, before: datetime, max_bytes: int, share: float = 1.0) -> int:
         with self._lock, sqlite.writing(self._db):
-            oldest = timestamp(before)
-            gone = self._db.execute(TRIM_OLD, (oldest,)).rowcount
-            gone += self._db.execute(TRIM_ALL_OLD, (oldest, oldest)).rowcount
-            return gone + self._trim_to(max_bytes)
+            return self._trim_old(timestamp(before), share) + self._trim_to(max_bytes)
+
+    def _trim_old(self, before: str, share: float) -> int:
+        """Drop old records from the front; one that is not old keeps those behind it."""
+        first, last = self._db.execute(ENDS).fetchone()
+        if first is None:
+            return 0
+        end = first + max(1, math.ceil(share * (last - first + 1)))
+        (young,) = self._db.execute(YOUNG, (end, before)).fetchone()
+        return self._db.execute(TRIM_BELOW, (end if young is None else young,)).rowcount
 
     def _trim_to(self, max_bytes: int) -> int:
         """Drop the oldest tenth until the pages in use fit."""
