@@ -42,14 +42,24 @@ class Installation:
         self.environment = environment(home, self.port, **settings)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, module: str) -> subprocess.Popen[bytes]:
-        """Start `api.main` or `scheduled_task.scheduler_service`; what it prints goes to a file beside its logs."""
-        output = (self.home / f"{module}.out").open("ab")
+    def start(self, module: str, *, name: str | None = None, **settings: str) -> subprocess.Popen[bytes]:
+        """Start `api.main` or `scheduled_task.scheduler_service`; what it prints goes to a file beside its logs.
+
+        Args:
+            name: tells it from another process of the same module.
+            settings: environment variables of this process alone.
+        """
+        name = name or module
+        output = (self.home / f"{name}.out").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", module], env=self.environment, stdout=output, stderr=output, start_new_session=True
+            [sys.executable, "-m", module],
+            env={**self.environment, **settings},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         output.close()
-        self.processes[module] = process
+        self.processes[name] = process
         return process
 
     def start_api(self) -> subprocess.Popen[bytes]:

@@ -1,0 +1,277 @@
+"""A campaign: an installation at work, clients on it, one kill after the other, and the reckoning at the end."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+
+from tests.faults import annals, stream, versions
+from tests.faults.blows import Disturbance, Round, round_of
+from tests.faults.clients import Client, Orderer, Predictor, Promoter, Reader, Registrar, Scene
+from tests.faults.cuts import proxy
+from tests.faults.fleet import Fleet, command, kill_group, send, until
+from tests.faults.history import Blow, violations
+from tests.faults.report import Plan, Report
+from tests.services import installation
+from understudy.adapters.folder_store import FolderStore
+from understudy.adapters.sqlite_log import SqliteLog
+from understudy.events import Recorded, VersionPromoted, VersionRegistered
+from understudy.settings import Settings
+
+Say = Callable[[str], object]
+
+PINGED_S = 4.0
+"""The API's parent kills a worker that answers no ping for five seconds: whoever sleeps so long may not wake again."""
+
+
+class Campaign:
+    """One plan on one home folder."""
+
+    def __init__(self, home: Path, plan: Plan, say: Say) -> None:
+        self.home, self.plan, self.say = home, plan, say
+        self.settings = Settings(home=home)
+        self.report, self.blows = Report(plan), list[Blow]()
+
+    def run(self) -> Report:
+        """Do it; what was broken is in the report, and what cannot even be checked is raised."""
+        (self.home / "tmp").mkdir(parents=True)
+        if self.plan.trains:
+            stream.define(self.settings.definitions, for_s=600 + 30 * self.plan.kills)
+        environment = {"UNDERSTUDY_API_WORKERS": str(self.plan.workers), "TMPDIR": str(self.home / "tmp")}
+        with installation(self.home, **environment) as installed, proxy(installed.port) as network:
+            self.installed, self.network = installed, network
+            self.fleet = Fleet(installed, workers=self.plan.workers, schedulers=self.plan.schedulers)
+            installed.start_api()
+            self.scene = Scene(installed.port, network.port, self.fleet.whose, installed.token("operator"))
+            self.begin()
+            clients = self.clients()
+            for client in clients:
+                client.start()
+            try:
+                for number in range(self.plan.first, self.plan.first + self.plan.kills):
+                    self.round(round_of(self.plan.seed, number, workers=self.plan.workers))
+                    self.look_at(clients)
+                self.scene.calm.set()
+                self.calm_down(clients)
+                self.still_works()
+            finally:
+                self.scene.stop.set()
+                for client in clients:
+                    client.join(90)
+            self.look_at(clients)
+            installed.stop()
+            self.reckon()
+        return self.report
+
+    def begin(self) -> None:
+        """Two versions, one of which serves; then the schedulers."""
+        first = Registrar(self.scene, 0, proxied=False)
+        first.line.ask("define", "PUT", "/models/rain", versions.DEFINITION)
+        first.once()
+        first.once()
+        promoted = first.line.ask(
+            "promote",
+            "POST",
+            "/model/promote",
+            {"model_name": "rain", "model_version_id": "1", "override": "the first"},
+            asked={"key": "the-first"},
+            key="the-first",
+        )
+        assert promoted.outcome == "ok", promoted
+        first.line.close()
+        self.fleet.start_schedulers(self.address)
+
+    @property
+    def address(self) -> str:
+        """Where the schedulers find the API: behind the network that is cut."""
+        return f"http://127.0.0.1:{self.network.port}"
+
+    def clients(self) -> list[Client]:
+        some: list[Client] = [Predictor(self.scene, number, proxied=number == 3) for number in range(4)]
+        some += [Promoter(self.scene, number, proxied=number == 1) for number in range(2)]
+        some += [Registrar(self.scene, 1, proxied=True), Reader(self.scene, 0, proxied=False)]
+        return [*some, Orderer(self.scene, 0, proxied=True)] if self.plan.trains else some
+
+    def look_at(self, clients: list[Client]) -> None:
+        for client in clients:
+            if client.broke is not None:
+                raise AssertionError(f"{client.name} ended") from client.broke
+
+    # One round
+
+    def round(self, drawn: Round) -> None:
+        time.sleep(drawn.wait_s)
+        around = Thread(target=self.disturb, args=(drawn.disturbance, drawn.which), daemon=True)
+        if drawn.disturbance is not None:
+            around.start()
+            time.sleep(drawn.which * drawn.disturbance.lasts_s)
+            if drawn.kill in ("scheduler", "training"):
+                around.join()
+        began_s = time.monotonic()
+        self.kill(drawn, began_s)
+        if drawn.disturbance is not None:
+            around.join()
+        if drawn.recovers:
+            until(lambda: len(self.fleet.answering()) == self.plan.workers, "all workers")
+
+    def kill(self, drawn: Round, began_s: float) -> None:
+        victim, restart = self.strike(drawn)
+        pids = self.hit
+        if restart is not None:
+            restart()
+        until(self.is_right, "a right answer")
+        served_s = time.monotonic()
+        kind = drawn.kill
+        self.blows.append(
+            Blow(
+                kind=f"kill {kind}",
+                began_s=began_s,
+                ended_s=served_s,
+                pids=pids,
+                all=kind in ("api", "parent"),
+            )
+        )
+        self.report.served_again_s[kind].append(served_s - began_s)
+        around = (
+            "" if drawn.disturbance is None else f", {drawn.disturbance.kind} for {drawn.disturbance.lasts_s:.1f} s"
+        )
+        self.say(f"round {drawn.number}: {kind} {victim} killed{around}; served again after {served_s - began_s:.2f} s")
+
+    def strike(self, drawn: Round) -> tuple[str, Callable[[], None] | None]:
+        """Kill; return who it was and how it comes back, where it does not by itself."""
+        workers = self.fleet.answering()
+        self.hit = frozenset[int]()
+        match drawn.kill:
+            case "worker":
+                until(self.fleet.answering, "a worker")
+                workers = self.fleet.answering()
+                victim = workers[int(drawn.which * len(workers))]
+                self.hit = frozenset([victim])
+                send(signal.SIGKILL, victim)
+                return str(victim), None
+            case "parent":
+                self.hit = frozenset(workers)
+                send(signal.SIGKILL, self.fleet.api.pid)
+                return str(self.fleet.api.pid), lambda: self.orphans_gone(workers)
+            case "api":
+                self.hit = frozenset(workers)
+                kill_group(self.fleet.api)
+                return str(self.fleet.api.pid), self.fleet.restart_api
+            case "training" if pids := self.fleet.training():
+                send(signal.SIGKILL, *pids)
+                return " ".join(map(str, pids)), None
+        name = self.fleet.schedulers[int(drawn.which * len(self.fleet.schedulers))]
+        process = self.installed.processes[name]
+        send(signal.SIGKILL, process.pid)
+        return f"{name} {process.pid}", lambda: self.fleet.restart_scheduler(name, self.address)
+
+    def orphans_gone(self, workers: list[int]) -> None:
+        until(lambda: not any("spawn_main" in command(pid) for pid in workers), "workers without a parent to end")
+        self.fleet.restart_api()
+
+    def is_right(self) -> bool:
+        found = self.fleet.answers()
+        return found is not None and self.scene.adds.get(found[0]) == found[1]
+
+    def disturb(self, what: Disturbance, which: float) -> None:
+        """Begin it, wait, end it."""
+        began_s, pids, cut = time.monotonic(), frozenset[int](), False
+        if what.kind in ("drop", "reset", "stall"):
+            cut = True
+            self.network.cut(what.kind)
+            time.sleep(what.lasts_s)
+            self.network.cut(None)
+        else:
+            victims = self.fleet.answering() if what.kind == "pause worker" else self.scheduler_pids()
+            some = victims[int(which * len(victims)) :][:1]
+            pids = frozenset(some) if what.kind == "pause worker" else pids
+            send(signal.SIGSTOP, *some)
+            time.sleep(what.lasts_s)
+            send(signal.SIGCONT, *some)
+        self.report.disturbances[what.kind] += 1
+        alone = self.plan.workers == 1
+        self.blows.append(
+            Blow(
+                kind=what.kind,
+                began_s=began_s,
+                ended_s=time.monotonic(),
+                pids=pids,
+                cut=cut,
+                fatal=cut or (what.lasts_s > PINGED_S and not alone),
+                all=alone and bool(pids),
+            )
+        )
+
+    def scheduler_pids(self) -> list[int]:
+        return [self.installed.processes[name].pid for name in self.fleet.schedulers]
+
+    # The end
+
+    def calm_down(self, clients: list[Client]) -> None:
+        """Let every client but those who predict end what it has begun."""
+        for client in clients:
+            if not isinstance(client, Predictor):
+                client.join(150)
+                assert not client.is_alive(), f"{client.name} cannot end what it began"
+        self.look_at(clients)
+        until(lambda: not list(annals.half_promoted(self.log())), "an outcome of every promotion")
+
+    def still_works(self) -> None:
+        """All workers serve the same, and another promotion answers."""
+        serving = self.fleet.serving()
+        if len(set(serving.values())) != 1:
+            self.report.broken.append(f"workers serve different versions in the end: {serving}")
+        last = Registrar(self.scene, 2, proxied=False)
+        last.register(max(self.scene.adds.values()) + 1)
+        version = max(self.scene.adds, key=int)
+        wish = {"model_name": "rain", "model_version_id": version, "override": "the last"}
+        promoted = last.line.ask("promote", "POST", "/model/promote", wish, asked={"key": "last"}, key="last")
+        last.line.close()
+        if promoted.outcome != "ok":
+            self.report.broken.append(f"no promotion is possible in the end: {promoted}")
+        if set(self.fleet.serving().values()) != {version}:
+            self.report.broken.append(f"the last promotion did not reach everybody: {self.fleet.serving()}")
+
+    def log(self) -> list[Recorded]:
+        with closing(SqliteLog(self.settings.events_file)) as log:
+            return list(log.read())
+
+    def reckon(self) -> None:
+        """Compare what was seen with what is kept, after one more start and its sweep."""
+        self.installed.start_api()
+        until(lambda: not self.leftovers(), "the sweep", within_s=10) if self.leftovers() else None
+        self.installed.stop()
+        log = self.log()
+        self.report.broken += violations(self.scene.history, self.blows, log)
+        self.report.broken += annals.flaws(log)
+        self.report.broken += [f"{name} was left behind" for name in self.leftovers()]
+        self.report.broken += self.damage(log)
+        self.report.exchanges = Counter(f"{each.action} {each.outcome}" for each in self.scene.history)
+        self.report.events = Counter(entry.event.kind for entry in log)
+
+    def leftovers(self) -> list[str]:
+        folders = (self.settings.store / "writing", self.home / "tmp", self.settings.scratch)
+        found = [str(path) for folder in folders if folder.exists() for path in folder.iterdir()]
+        journals = [str(path) for path in self.settings.var.glob("*-journal") if path.stat().st_size]
+        return [*found, *journals]
+
+    def damage(self, log: list[Recorded]) -> Iterator[str]:
+        """What the log names and the store does not hold, whole; and a log that its own command does not verify."""
+        store = FolderStore(self.settings.store)
+        for entry in log:
+            if isinstance(entry.event, VersionRegistered):
+                store.get(entry.event.digest)
+        promoted = [entry.event for entry in log if isinstance(entry.event, VersionPromoted)]
+        if not promoted:
+            yield "nothing was promoted"
+        command = [sys.executable, "-m", "understudy.adapters.cli", "verify", "log", "--file"]
+        verified = subprocess.run(
+            [*command, str(self.settings.events_file)], check=False, capture_output=True, text=True
+        )
+        if verified.returncode != 0:
+            yield f"understudy verify log: {verified.stdout} {verified.stderr}"
