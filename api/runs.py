@@ -16,6 +16,7 @@ from api.service import Service, role_of, service_of
 from understudy import promotion
 from understudy.errors import BadInput, Conflict
 from understudy.events import moment
+from understudy.redaction import redacted, without_secrets
 from understudy.runs import Wish, check_dates
 from understudy.state import Run
 
@@ -136,7 +137,8 @@ def heartbeat(run: str, body: Held, request: Request) -> dict[str, Any]:
 
 @router.post("/runs/{run}/finish", name="finish", summary="End a claimed run")
 def finish(run: str, body: Finish, request: Request) -> dict[str, Any]:
-    done = service_of(request).work.finish(run, body.token, body.outcome, body.reason, body.result)
+    reason, result = redacted(body.reason), without_secrets(body.result)  # a source may have raised its password
+    done = service_of(request).work.finish(run, body.token, body.outcome, reason, result)
     return shown.run(done)
 
 

@@ -45,6 +45,11 @@ def endless(file: Path) -> None:
     file.symlink_to("/dev/zero")
 
 
+def nowhere(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
 def cut_short(file: Path) -> None:
     file.write_text(FRESH[:20])
 
@@ -61,13 +66,13 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "a pipe": a_pipe,
     "a folder": a_folder,
     "endless": endless,
-    "a link to nowhere": lambda file: (file.unlink(), file.symlink_to("nowhere")),
+    "a link to nowhere": nowhere,
 }
 
 
 def asked(api: given.Api, token: str) -> int:
     """401 for a stranger, 404 for the operator: there is no such model."""
-    headers = {"Authorization": f"Bearer {token}".encode()}
+    headers = [(b"Authorization", f"Bearer {token}".encode())]
     body = {"model_name": "rain", "reason": "x"}
     return int(api.client.post("/model/demote", json=body, headers=headers).status_code)
 

@@ -3,27 +3,23 @@
     log = logging.getLogger(__name__)
     log.info("Run %s ended: %s.", run, outcome, extra={"action": "run.finished", "run": run})
 
-`action` is for tests and dashboards, the message for people; whatever else is in `extra` becomes a member. A file
-belongs to one process: a rotation by two would lose lines. Whoever comes second writes `NAME-2.jsonl`, and so on.
+`action` is for tests and dashboards, the message for people; whatever else is in `extra` becomes a member.
 """
 
-import fcntl
 import json
 import logging
+import os
 import re
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-MAX_BYTES = 10 * 2**20
-BACKUPS = 5
-MOST_PROCESSES = 99
+from understudy.adapters.log_file import LogFile
+from understudy.redaction import LONGEST_TEXT, redacted, without_secrets
 
 #: What every record has; the rest was given as `extra`.
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-TOKEN = re.compile(r"(?i)(bearer\s+)[^\s\"'\\]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: They tell of each of their own steps what our lines say of the whole.
@@ -33,17 +29,18 @@ QUIET = ("apscheduler", "urllib3", "skl2onnx")
 class Logs:
     """The handlers of one process. Closing them takes them from the root logger again."""
 
-    def __init__(self, file: Path | None, handlers: list[logging.Handler], lock: IO[str] | None) -> None:
-        self.file = file
+    def __init__(self, lines: LogFile, readable: logging.Handler) -> None:
+        self._lines, self._handlers = lines, (lines, readable)
+
+    @property
+    def file(self) -> Path | None:
         """Where the JSON lines go; None where the folder cannot be written, and stderr is all there is."""
-        self._handlers, self._lock = handlers, lock
+        return self._lines.file
 
     def close(self) -> None:
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
             handler.close()
-        if self._lock is not None:
-            self._lock.close()
 
 
 def configure_logging(folder: Path, *, process: str, level: int = logging.INFO) -> Logs:
@@ -52,41 +49,32 @@ def configure_logging(folder: Path, *, process: str, level: int = logging.INFO) 
     A folder that cannot be written, a full disk or a closed stderr costs lines and never the service.
     """
     logging.raiseExceptions = False
+    plug_standard_streams()
     root = logging.getLogger()
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    readable = logging.StreamHandler(sys.stderr)
+    readable, lines = logging.StreamHandler(sys.stderr), LogFile(folder, process)
     readable.setFormatter(Readable(process))
+    lines.setFormatter(JsonLine(process))
     root.addHandler(readable)
     try:
-        file, lock = own_file(folder, process)
-        written = RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+        lines.open()
     except OSError as error:
         root.warning("No log is written to %s: %s.", folder, error, extra={"action": "log.unavailable"})
-        return Logs(None, [readable], None)
-    written.setFormatter(JsonLine(process))
-    root.addHandler(written)
-    return Logs(file, [readable, written], lock)
+    root.addHandler(lines)  # it tries again with each line
+    return Logs(lines, readable)
 
 
-def own_file(folder: Path, process: str) -> tuple[Path, IO[str]]:
-    """The first of NAME, NAME-2, … that no living process writes, and the lock that keeps it so."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(1, MOST_PROCESSES + 1):
-        name = process if number == 1 else f"{process}-{number}"
-        lock = (folder / f".{name}.lock").open("a", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-        except OSError:
-            lock.close()
-            raise
-        else:
-            return folder / f"{name}.jsonl", lock
-    raise OSError(f"{MOST_PROCESSES} processes write there already")
+def plug_standard_streams() -> None:
+    """Open what is closed of stdin, stdout and stderr.
+
+    The next file to be opened would take its number, and whatever prints would write into it: into a database, say.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 class JsonLine(logging.Formatter):
@@ -108,7 +96,7 @@ class JsonLine(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in STANDARD and key not in line}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return without_tokens(json.dumps(line, default=str))
+        return json.dumps(without_secrets(line))
 
 
 class Readable(logging.Formatter):
@@ -123,9 +111,4 @@ class Readable(logging.Formatter):
         text = f"{time} {record.levelname:7} {self._process}: {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-        return without_tokens(CONTROL.sub(" ", text).encode(errors="replace").decode())
-
-
-def without_tokens(text: str) -> str:
-    """Nothing here logs a token on purpose; an error of a library might quote a header."""
-    return TOKEN.sub(r"\1…", text)
+        return redacted(CONTROL.sub(" ", text[:LONGEST_TEXT]).encode(errors="replace").decode())
