@@ -6,6 +6,7 @@
 The parent's side parses nothing of the bundle and imports neither pandas nor scikit-learn.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -13,15 +14,21 @@ import platform
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from understudy.adapters import child
 from understudy.fingerprint import canonical_json, digest_of
+
+FOLDER = "understudy-trial-"
+STARTED_WITHIN_S = 10.0
+"""A child is started within milliseconds of the making of its folder."""
 
 #: Libraries that decide how a version answers.
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "skops", "onnxruntime")
@@ -108,7 +115,8 @@ def _last_outcome(written: bytes) -> _Outcome | None:
 
 def _run(told: bytes, limits: TrialLimits) -> tuple[int | None, bytes]:
     """Run the child; return its exit status (None: it took too long) and what it wrote."""
-    with tempfile.TemporaryDirectory(prefix="trial-") as folder, tempfile.TemporaryFile() as written:
+    sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as folder, tempfile.TemporaryFile() as written:
         process = subprocess.Popen(
             child.command("understudy.adapters.trial_child"),
             stdin=subprocess.PIPE,
@@ -119,6 +127,7 @@ def _run(told: bytes, limits: TrialLimits) -> tuple[int | None, bytes]:
             start_new_session=True,
         )
         try:
+            left_alone(folder)
             process.communicate(told, timeout=limits.wall_s)
             ended: int | None = process.returncode
         except subprocess.TimeoutExpired:
@@ -127,6 +136,21 @@ def _run(told: bytes, limits: TrialLimits) -> tuple[int | None, bytes]:
             _end(process)
         written.seek(0)
         return ended, written.read()
+
+
+def left_alone(folder: str) -> None:
+    """Take its name from the folder that a child has been started in: nothing can be made there, nothing is left."""
+    with contextlib.suppress(OSError):  # where the system keeps a folder that is in use, it goes in the end
+        Path(folder).rmdir()
+
+
+def sweep(temporary: Path) -> None:
+    """Remove the folders in `temporary` of those who died before they had started a child there."""
+    oldest = time.time() - STARTED_WITHIN_S
+    for folder in temporary.glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # another process was first, or it is somebody else's
+            if folder.stat().st_mtime < oldest:
+                folder.rmdir()  # takes empty ones only
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
