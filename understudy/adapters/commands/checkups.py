@@ -15,6 +15,7 @@ from understudy.adapters.folder_store import ABANDONED_AFTER_S, FolderStore
 from understudy.adapters.folders import OTHERS_WRITE
 from understudy.errors import UnderstudyError
 from understudy.events import Role, moment
+from understudy.rules import EARLY_S, STALE_S
 from understudy.schedule import Schedule
 from understudy.settings import SHORTEST_TOKEN, Settings
 from understudy.state import Model, Registry, RunState, Stage
@@ -36,6 +37,8 @@ class Checkup:
     ok: bool
     found: str
     remedy: str = ""
+    known: bool = True
+    """False where it cannot be seen from here, which is no problem."""
 
 
 def settings_read(settings: Settings) -> Checkup:
@@ -138,6 +141,17 @@ def clock(state: Registry, now: datetime) -> Checkup:
         ahead = (state.time - now).total_seconds()
         return Checkup("clock", False, f"is {ahead:.0f} s behind the newest event", "Set it by a time server.")
     return Checkup("clock", True, "not behind the newest event")
+
+
+def clocks(evidence_age_s: float | None) -> Checkup:
+    """Evidence is judged as soon as it is measured, so its age at the newest verdict compares the two clocks."""
+    if evidence_age_s is None:
+        return Checkup("clocks of both services", True, "not compared yet: nothing was judged", known=False)
+    if EARLY_S <= evidence_age_s <= STALE_S:
+        return Checkup("clocks of both services", True, "agreed at the newest verdict")
+    ahead, behind = ("scheduler", "API") if evidence_age_s < 0 else ("API", "scheduler")
+    found = f"the {ahead}'s seemed {abs(evidence_age_s):.0f} s ahead of the {behind}'s at the newest verdict"
+    return Checkup("clocks of both services", False, found, "Set both by one time server: no candidate passes before.")
 
 
 def scheduler(state: Registry, now: datetime) -> Iterator[Checkup]:

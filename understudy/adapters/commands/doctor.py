@@ -1,19 +1,22 @@
 """`understudy doctor`: is everything as it should be, and if not, what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 
 import understudy
-from understudy.adapters.api_client import ApiClient
+from understudy.adapters.api_client import ApiClient, token_of
 from understudy.adapters.audit import Audit, api_pages, audit, file_pages
-from understudy.adapters.commands import checkups
+from understudy.adapters.commands import checkups, promises
 from understudy.adapters.commands.checkups import Checkup
-from understudy.adapters.commands.connection import address, current_settings, reading
+from understudy.adapters.commands.connection import address, current_settings, if_there, reading
+from understudy.adapters.commands.promises import Found, Grounds
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say_table, utc_now
+from understudy.adapters.trial import current_environment
 from understudy.errors import LogTampered, Unavailable
 from understudy.settings import Settings
 
@@ -25,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Find out whether everything is as it should be.
+    """Find out whether everything is as it should be, and how each promise is kept here.
 
     Run it where the services run, as their user. Exits with 1 where anything is wrong.
     """
@@ -44,11 +47,31 @@ def examined(settings: Settings, now: datetime) -> Iterator[Checkup]:
     yield from checkups.folders(settings)
     yield from checkups.tokens(settings)
     yield checkups.room(settings)
-    yield checkups.libraries(PINS)
+    libraries, grounds = checkups.libraries(PINS), Grounds()
+    yield libraries
     with reading(settings, retries=0) as client:
         yield api(client, settings)
-        log = read_log(client, settings)
+        log = read_log(client, settings, grounds)
+        ready = readiness(client)  # after the log: whoever serves what it holds is not behind
     yield checkups.nothing_stale(settings)
+    yield from logged(log, settings, grounds, now)
+    yield from promises.examined(
+        Found(
+            settings=settings,
+            now=now,
+            ready=ready,
+            log=log,
+            grounds=grounds,
+            url=address(settings),
+            token=if_there(token_of("client", settings))(),
+            environment=current_environment(),
+            as_pinned=libraries.ok,
+        )
+    )
+
+
+def logged(log: Audit | None, settings: Settings, grounds: Grounds, now: datetime) -> Iterator[Checkup]:
+    """What the log says of itself and of the rest."""
     if log is None:
         yield Checkup("log", False, "can be read neither from the API nor from its file", "Start the API.")
         return
@@ -56,6 +79,14 @@ def examined(settings: Settings, now: datetime) -> Iterator[Checkup]:
     yield checkups.champions_stored(log.state, settings.store)
     yield from checkups.scheduler(log.state, now)
     yield checkups.clock(log.state, now)
+    yield checkups.clocks(grounds.evidence_age_s)
+
+
+def readiness(client: ApiClient) -> Mapping[str, Any] | None:
+    try:
+        return dict(client.readiness())
+    except Unavailable:
+        return None
 
 
 def api(client: ApiClient, settings: Settings) -> Checkup:
@@ -66,16 +97,23 @@ def api(client: ApiClient, settings: Settings) -> Checkup:
     return Checkup("API", ready["ready"], f"{address(settings)}: {ready['reason']}", "See logs/api.jsonl.")
 
 
-def read_log(client: ApiClient, settings: Settings) -> Audit | None:
+def read_log(client: ApiClient, settings: Settings, grounds: Grounds) -> Audit | None:
     """From the API; where it does not answer or refuses to read its log, from the file."""
     try:
-        return audit(api_pages(client))
+        return audit(api_pages(client), keep=grounds.note)
     except (Unavailable, LogTampered):
-        return audit(file_pages(settings.events_file)) if settings.events_file.is_file() else None
+        file = settings.events_file
+        return audit(file_pages(file), keep=grounds.note) if file.is_file() else None
+
+
+def sign(one: Checkup) -> str:
+    if not one.known:
+        return "unknown"
+    return "ok" if one.ok else "PROBLEM"
 
 
 def show(found: list[Checkup]) -> None:
-    say_table(("", "what", "found"), [("ok" if one.ok else "PROBLEM", one.name, one.found) for one in found])
+    say_table(("", "what", "found"), [(sign(one), one.name, one.found) for one in found])
     for one in found:
         if not one.ok:
             say(f"{one.name}: {one.found}. {one.remedy}")
