@@ -166,8 +166,8 @@ def serves_on_a_ground(found: Found) -> Checkup:
         return unknown("the log cannot be read")
     state, counts = found.log.state, {"promotion": 0, "override": 0, "demotion": 0}
     for name, model in state.models.items():
-        for number, promotion in enumerate(model.promotions):
-            why = groundless(name, promotion, model.promotions[:number], found.grounds)
+        for promotion in model.promotions:
+            why = groundless(name, promotion, found.grounds)
             if why is not None:
                 remedy = f"Look at `understudy why {name}`, and demote or promote with a reason."
                 return broken(f"version {promotion.version} of {name}, promoted at {promotion.position}, {why}", remedy)
@@ -182,14 +182,17 @@ def serves_on_a_ground(found: Found) -> Checkup:
     )
 
 
-def groundless(model: str, promotion: Promotion, before: Sequence[Promotion], grounds: Grounds) -> str | None:
-    """What is wrong with the ground of a promotion; None where it holds."""
+def groundless(model: str, promotion: Promotion, grounds: Grounds) -> str | None:
+    """What is wrong with the ground of a promotion; None where it holds.
+
+    A demotion to anything but the champion before cannot even be folded.
+    """
     if not grounds.passed_before(model, promotion.version, promotion.position):
         return "had passed no trial"
     if promotion.how == "override":
         return None if promotion.reason.strip() else "was an override without a reason"
     if promotion.how == "demotion":
-        return None if promotion.version in {one.version for one in before} else "had never served before"
+        return None
     verdict = grounds.verdicts.get(promotion.ground or 0)
     if verdict != (model, promotion.version, promotion.replaces, True) or (promotion.ground or 0) > promotion.position:
         return "stands on no passing verdict against the champion of that moment"
