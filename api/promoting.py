@@ -15,7 +15,7 @@ from api.serving import ServingTable
 from api.worker import Worker, said
 from understudy import promotion
 from understudy.compatibility import differences
-from understudy.errors import Conflict, SignatureChanged, Unavailable
+from understudy.errors import Conflict, SignatureChanged, Unavailable, UnderstudyError
 from understudy.events import Role
 from understudy.promotion import Wish
 from understudy.rollout import READY_WITHIN_S, SERVED_WITHIN_S, behind, readiness
@@ -54,7 +54,7 @@ class Promoter:
         if pending is not None and pending.key == wish.key:
             self._worker.wake()
             self._prepare_everywhere(wish, pending)
-            state = self._commit(wish)
+            state = self._commit(wish, pending)
             self._worker.wake()
         done = fulfilled(state.model(wish.model), wish)
         self._wait_until_served(wish.model, done)
@@ -93,7 +93,8 @@ class Promoter:
             self._wait_until_ready(wish, pending)
         except BaseException as error:
             why = said(error)
-            self._journal.decide(lambda state, now: promotion.abort(state, wish.model, wish.key, why))
+            began = pending.position
+            self._journal.decide(lambda state, now: promotion.abort(state, wish.model, wish.key, why, began=began))
             raise
 
     def _wait_until_ready(self, wish: Wish, pending: Pending) -> None:
@@ -102,7 +103,7 @@ class Promoter:
             found = readiness(self._roster.signs(), pending.position)
             if found.complete:
                 return
-            if own := self._worker.failure(pending.position):
+            if isinstance(own := self._worker.failure(pending.position), UnderstudyError):
                 raise own
             if found.unable:
                 worker, why = found.unable[0]
@@ -126,9 +127,11 @@ class Promoter:
         if self._stopping.wait(LOOK_EVERY_S):
             raise Unavailable("This process is stopping.", remedy=SAME_KEY)
 
-    def _commit(self, wish: Wish) -> Registry:
+    def _commit(self, wish: Wish, pending: Pending) -> Registry:
         return self._journal.decide(
-            lambda state, now: promotion.commit(state, wish.model, wish.key, now, self._environment)
+            lambda state, now: promotion.commit(
+                state, wish.model, wish.key, now, self._environment, began=pending.position
+            )
         )
 
 

@@ -14,7 +14,7 @@ from api.journal import Journal
 from api.roster import Roster
 from api.serving import Served, ServingTable
 from understudy.errors import NothingServes, UnderstudyError
-from understudy.rollout import LOOK_AFTER_S, Free, Prepare, Sign, Swap, must_look, steps
+from understudy.rollout import Free, Prepare, Sign, Swap, must_look, steps
 from understudy.state import Registry
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,10 @@ class Worker:
         self._spares: dict[int, Future[Served]] = {}
         self._again_s: dict[str, float] = {}
         self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, "loading")
-        self._acted_s = self._told_s = self._tried_s = float("-inf")
-        """When the last look began that was acted on, that was told of, and that ended in any way."""
+        self._acted_s = self._tried_s = float("-inf")
+        """When the last look began that was acted on, and the last that ended in any way."""
+        self._told_s = self._word_s = float("-inf")
+        """When the newest pulse was written, and the newest that was there before the last look that was acted on."""
         self._told: Sign | None = None
         self.started = Event()
         """Set once every champion is loaded here, or could not be."""
@@ -70,12 +72,8 @@ class Worker:
         return spare.exception() if spare is not None and spare.done() and not spare.cancelled() else None
 
     def is_current(self) -> bool:
-        """Whether what is loaded here may answer without asking further.
-
-        Whoever has not been heard of for a while may not be waited for by a promoter any more.
-        """
-        now_s = time.monotonic()
-        return not (self._table.outdated or must_look(now_s - self._acted_s) or must_look(now_s - self._told_s))
+        """Whether what is loaded here may answer without asking further."""
+        return not (self._table.outdated or must_look(time.monotonic() - self._word_s))
 
     async def current(self, model: str) -> None:
         """Wait until what answers for `model` is not older than the log, as far as the log can be read.
@@ -83,8 +81,8 @@ class Worker:
         Raises NothingServes where a newer version takes too long to load.
         """
         asked_s = time.monotonic()
-        unheard = must_look(asked_s - self._told_s)
-        await self._looked(asked_s if unheard else asked_s - LOOK_AFTER_S)
+        if must_look(asked_s - self._word_s):
+            await self._looked(asked_s)
         while model in self._table.outdated:
             if time.monotonic() > asked_s + LOADED_WITHIN_S:
                 raise NothingServes(f"A newer version of {model} is being loaded.", remedy="Ask again in a moment.")
@@ -92,8 +90,7 @@ class Worker:
 
     async def _looked(self, since_s: float) -> None:
         """Wait until a look that began after `since_s` was acted on, or has failed; not for long."""
-        until_s = time.monotonic() + LOOK_WITHIN_S
-        while max(self._acted_s, self._tried_s) < since_s and time.monotonic() < until_s:
+        while self._acted_s < since_s and self._tried_s < since_s and time.monotonic() < since_s + LOOK_WITHIN_S:
             self.wake()
             await asyncio.sleep(WAIT_S)
 
@@ -111,12 +108,13 @@ class Worker:
             self._wake.clear()
 
     def _look(self, began_s: float) -> None:
+        word_s = self._told_s
         state = self._journal.catch_up()
         self._act(state)
-        self._acted_s = began_s
+        self._acted_s, self._word_s = began_s, word_s
         if not self._table.outdated:
             self.started.set()
-        self._tell(self._sign(state), began_s)
+        self._tell(self._sign(state))
 
     def _act(self, state: Registry) -> None:
         outdated = set()
@@ -150,8 +148,13 @@ class Worker:
 
     def _load(self, state: Registry, step: Swap | Prepare) -> None:
         version = state.version(step.model, step.version)
-        self._spares[step.began] = self._loading.submit(self._table.prepare, version)
-        self._spares[step.began].add_done_callback(lambda _: self.wake())
+        try:
+            spare = self._loading.submit(self._table.prepare, version)
+        except RuntimeError as error:  # no thread can be started
+            spare = Future()
+            spare.set_exception(error)
+        spare.add_done_callback(lambda _: self.wake())
+        self._spares[step.began] = spare
 
     def _sign(self, state: Registry) -> Sign:
         done = {began: spare.exception() for began, spare in self._spares.items() if spare.done()}
@@ -165,11 +168,12 @@ class Worker:
             lacks=self._table.lacks,
         )
 
-    def _tell(self, sign: Sign, looked_s: float) -> None:
+    def _tell(self, sign: Sign) -> None:
         """Pulse what is new at once, and otherwise once a second: only ever after a look."""
-        if self._told != sign or looked_s - self._told_s >= BEAT_EVERY_S:
+        now_s = time.monotonic()
+        if self._told != sign or now_s - self._told_s >= BEAT_EVERY_S:
             self._roster.tell(sign)
-            self._told, self._told_s = sign, looked_s
+            self._told, self._told_s = sign, now_s
             self._roster.signs()  # whoever will promote must have watched the others for a while
 
 
