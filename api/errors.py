@@ -1,7 +1,7 @@
 """The only place where errors become HTTP: class to status, and one JSON shape for every failing answer (RFC 9457).
 
-An answer never echoes what was sent: a rejected body may hold NaN or lone surrogates, which JSON cannot carry, or
-markup.
+An answer never echoes what was sent beyond a short, escaped excerpt: a rejected body may hold NaN or lone surrogates,
+which JSON cannot carry, or markup.
 """
 
 import json
@@ -73,7 +73,12 @@ def problem(
         "code": code,
         "request_id": scope.get("request_id"),
     }
-    return Response(json.dumps(body), status, dict(headers or {}), "application/problem+json")
+    return Response(inert(json.dumps(body)), status, dict(headers or {}), "application/problem+json")
+
+
+def inert(text: str) -> str:
+    """The same JSON without a character of markup: a message may hold an excerpt of what was sent."""
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def plain(text: str) -> str:

@@ -68,7 +68,7 @@ def travelled(body: Train) -> str | None:
     """`as_of`, or its older pair of names."""
     if body.time_travel == "true" and body.time_travel_date is None:
         raise BadInput("`time_travel` needs a `time_travel_date`.", remedy="Send `as_of` instead of both.")
-    return body.as_of or (body.time_travel_date if body.time_travel == "true" else None)
+    return body.time_travel_date if body.as_of is None and body.time_travel == "true" else body.as_of
 
 
 @router.post("/runs", name="request_run", summary="Ask for the run of a slot")
