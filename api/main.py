@@ -85,6 +85,9 @@ def main() -> int:
             workers=settings.api_workers,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # nothing here asks who the client is or by which scheme it came
+            server_header=False,
+            ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )
         if settings.api_workers == 1:
