@@ -1,15 +1,32 @@
 """Two schedulers on one home folder: they share the slots, and one that was away changes nothing when it comes back."""
 
 import json
+import os
+import random
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
 from scheduled_task.tests.given import DEFINITION, stream
+from tests.given import NEW_YEAR
 from tests.schedulers import Scheduler, events, eventually, gate, is_alive
 from tests.services import Installation, installation
+from tests.shared_slots import Disturbed, Told
+from understudy.events import (
+    Event,
+    Recorded,
+    RunClaimed,
+    RunFinished,
+    RunRequested,
+    SlotSkipped,
+    SlotsMissed,
+    VersionPromoted,
+    timestamp,
+)
+from understudy.schedule import Schedule
 
 NEVER = "every(days=36500)"
 """No slot comes due while a test is at work."""
@@ -111,3 +128,111 @@ def works_on_alone(installed: Installation, left: Scheduler, stopped: Scheduler)
     )
     eventually(lambda: ended(installed, {asked.json()["run_id"]}), left.said)
     assert runs(installed)["finish-2"]["state"] == "skipped"
+
+
+@pytest.mark.fault(59)
+@pytest.mark.fault(62)
+@pytest.mark.timeout(300)
+def test_each_slot_ends_once_while_two_schedulers_are_killed_and_paused(tmp_path: Path) -> None:
+    disturbed = Disturbed(tmp_path, slots=20, seed=7, models=3, every_s=3, calm_s=(0.5, 2.0), paused_s=(1.0, 11.0))
+
+    told = disturbed.run()
+
+    told.check()
+    assert told.summary()["slots"] >= 20
+    assert set(disturbed.done) == {"kill", "pause"}
+
+
+@pytest.mark.slow
+@pytest.mark.fault(59)
+@pytest.mark.fault(62)
+@pytest.mark.timeout(5400)
+def test_each_of_a_thousand_slots_ends_once_while_two_schedulers_are_killed_and_paused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("SEED") or random.randrange(10**6))
+    with capsys.disabled():
+        print(f"\nSEED={seed}")  # noqa: T201 - what repeats it
+    disturbed = Disturbed(tmp_path, slots=1000, seed=seed)
+
+    told = disturbed.run()
+
+    told.check()
+    with capsys.disabled():
+        print(dict(told.summary() + disturbed.done))  # noqa: T201
+    assert told.summary()["slots"] >= 1000
+
+
+# The checks, broken one by one
+
+
+def entries(*facts: Event) -> list[Recorded]:
+    return [Recorded(number, NEW_YEAR, fact, "") for number, fact in enumerate(facts, 1)]
+
+
+def at(second: int) -> str:
+    return timestamp(NEW_YEAR + timedelta(seconds=second))
+
+
+def asked(run: str, slot: str) -> RunRequested:
+    return RunRequested(
+        model="m", run=run, job="train", slot=slot, as_of=slot, params={}, by="scheduler",
+        start_date=None, end_date=None, like=None,
+    )  # fmt: skip
+
+
+def claimed(run: str) -> RunClaimed:
+    return RunClaimed(model="m", run=run, attempt=1, claimant="one")
+
+
+def finished(run: str, token: int | None) -> RunFinished:
+    return RunFinished(model="m", run=run, token=token, outcome="succeeded", reason="", version=None, result={})
+
+
+def missed(first: int, last: int, count: int) -> SlotsMissed:
+    return SlotsMissed(model="m", job="train", first=at(first), last=at(last), count=count, reason="")
+
+
+def skipped(second: int) -> SlotSkipped:
+    return SlotSkipped(model="m", job="train", slot=at(second), reason="")
+
+
+def promoted(version: str, key: str) -> VersionPromoted:
+    return VersionPromoted(
+        model="m", key=key, version=version, replaces=None, how="promotion", ground=1, by="scheduler", reason=""
+    )
+
+
+WHOLE = (asked("m-1", at(0)), claimed("m-1"), finished("m-1", 2), skipped(5), missed(10, 15, 2), skipped(20))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (*WHOLE, skipped(30)),
+        (*WHOLE, skipped(20)),
+        (*WHOLE, missed(15, 15, 1)),
+        (*WHOLE[:4], missed(10, 15, 3), skipped(20)),
+        (*WHOLE, asked("m-2", at(20)), finished("m-2", None)),
+        (*WHOLE, finished("m-1", None)),
+        (asked("m-1", at(0)), claimed("m-1"), claimed("m-1"), finished("m-1", 3)),
+        (asked("m-1", at(0)), claimed("m-1"), finished("m-1", 1)),
+        (*WHOLE, promoted("1", "m-1"), promoted("2", "m-1")),
+    ],
+    ids=[
+        "a slot without anything",
+        "a slot skipped twice",
+        "a slot skipped and missed",
+        "a wrong number of missed slots",
+        "a slot skipped and run",
+        "a run that ended twice",
+        "a run held twice",
+        "a run ended by another token",
+        "a promotion by no run of its own",
+    ],
+)
+def test_the_reckoning_finds_what_it_should_find(broken: tuple[Event, ...]) -> None:
+    Told(entries(*WHOLE), Schedule.every(seconds=5), at_once=1).check()
+
+    with pytest.raises((AssertionError, KeyError)):
+        Told(entries(*broken), Schedule.every(seconds=5), at_once=1).check()
