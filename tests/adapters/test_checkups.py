@@ -148,6 +148,13 @@ def test_a_clock_behind_the_newest_event_is_a_problem() -> None:
     assert behind.found == "is 60 s behind the newest event"
 
 
+def test_a_python_whose_waits_follow_the_clock_is_told_of() -> None:
+    steady, follows = (checkups.clock(History().state, History().now, waits_follow=one) for one in (False, True))
+
+    assert "sem_clockwait" not in steady.found
+    assert "threads would wait as much longer" in follows.found
+
+
 def test_a_log_that_does_not_follow_is_a_problem() -> None:
     assert not checkups.log_follows(Audit(problem="The event log was changed at event 3.")).ok
     assert checkups.log_follows(Audit()).ok
