@@ -1,7 +1,7 @@
 """The API's processes: one server in this process, or several in children of it that share one socket.
 
-A child that ends is replaced, and so is one that answers no ping for five seconds. A child whose parent has gone ends
-by itself, so that whoever starts the API again finds the port free.
+A child that ends is replaced, and so is one that answers no ping for five seconds, or not its first for a minute. A
+child whose parent has gone ends by itself, so that whoever starts the API again finds the port free.
 """
 
 import logging
@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -24,6 +25,8 @@ from understudy.ports import Pulse
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
+STARTS_WITHIN_S = 60.0
+"""Imports take seconds on a busy machine: who was killed for them would be killed for ever."""
 KILLED_AFTER_S = 5.0
 """Beyond the grace that a server has for its requests in flight."""
 
@@ -54,7 +57,29 @@ class Child(Process):
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], build: Build) -> None:
         self._build = build
+        self._asked_s: float | None = None
+        self._heard = False
         super().__init__(config, sockets)
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Whether it answers a ping within `timeout` seconds, once it has answered its first."""
+        if self._heard or not self.process.is_alive():
+            return super().is_alive(timeout)
+        try:
+            self._heard = self._answers_first()
+        except (OSError, EOFError):
+            return False
+        return self._heard or time.monotonic() < (self._asked_s or 0.0) + STARTS_WITHIN_S
+
+    def _answers_first(self) -> bool:
+        """Ask once, and look for the answer without waiting for it."""
+        if self._asked_s is None:
+            self._asked_s = time.monotonic()
+            self.parent_conn.send(b"ping")
+        if not self.parent_conn.poll(0):
+            return False
+        self.parent_conn.recv()
+        return True
 
     @property
     def server(self) -> uvicorn.Server:
