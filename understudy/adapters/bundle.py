@@ -26,7 +26,7 @@ MANIFEST, GOLDEN, ONNX, SKOPS = MEMBERS = ("manifest.json", "golden.json", "mode
 MAX_BYTES = 256 * 2**20
 MAX_DIRECTORY = 1024
 """Bytes of its ZIP file's table of contents: four short names."""
-MAX_JSON = {MANIFEST: 4 * 2**20, GOLDEN: 16 * 2**20}
+MAX_JSON = {MANIFEST: 4 * 2**20, GOLDEN: 8 * 2**20}
 """Bytes that the API itself parses; a column is worth some 150 in the manifest."""
 MAX_FACTS = 2**16
 """Bytes of the manifest besides columns, classes and the baseline: these go into the log."""

@@ -11,6 +11,7 @@ NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 #: What ends a ZIP file, 22 bytes long where no comment follows; and what stands before it in one of the 64-bit kind.
 END, END_BYTES = b"PK\x05\x06", 22
+START = (b"PK\x03\x04", END)
 END_64, END_64_BYTES = b"PK\x06\x07", 20
 
 MAX_DIRECTORY = 16 * 2**20
@@ -53,7 +54,7 @@ def read(data: bytes, *, of: str, directory: int = MAX_DIRECTORY) -> dict[str, b
 
 def _check_end(data: bytes, directory: int, *, of: str) -> None:
     end = data[-END_BYTES:]
-    if not end.startswith(END) or end[-2:] != b"\0\0" or data[-END_BYTES - END_64_BYTES :].startswith(END_64):
+    if not data.startswith(START) or not end.startswith(END) or end[-2:] != b"\0\0" or data[-END_BYTES - END_64_BYTES :].startswith(END_64):
         raise BundleRefused(f"The {of} is no readable ZIP file.", remedy=REMEDY)
     if int.from_bytes(end[12:16], "little") > directory:
         raise BundleRefused(f"The {of} lists more members than it may hold.", remedy=REMEDY)

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 
 from understudy.adapters import bundle, onnx_check, skops_form
+from understudy.adapters.confinement import confine
 from understudy.adapters.runtime import Runtime, open_bundle
 from understudy.errors import BundleRefused, ModelFailed
 from understudy.parity import TOLERANCE
@@ -43,8 +44,10 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     header = json.loads(sys.stdin.buffer.readline())
     limit(header["limits"])
+    confined = confine()
     try:
-        candidate, report = trial(header["candidate"], sys.stdin.buffer)
+        candidate, found = trial(header["candidate"], sys.stdin.buffer)
+        report = {**found, "confined": confined}
         tell(answer_to, True, "It loads and answers its golden rows.", report)
         if header["champion"] is not None:
             beside = {**report, "latency": beside_champion(candidate, header["champion"], sys.stdin.buffer)}
