@@ -14,9 +14,10 @@ from tests.faults import annals, stream, versions
 from tests.faults.blows import Disturbance, Round, round_of
 from tests.faults.clients import Client, Orderer, Predictor, Promoter, Reader, Registrar, Scene
 from tests.faults.cuts import proxy
-from tests.faults.fleet import Fleet, command, kill_group, send, until
+from tests.faults.fleet import Fleet, send, until
 from tests.faults.history import Blow, violations
 from tests.faults.report import Plan, Report
+from tests.faults.victims import Victim, victim_of
 from tests.services import installation
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.sqlite_log import SqliteLog
@@ -111,68 +112,27 @@ class Campaign:
             around.start()
             time.sleep(drawn.which * drawn.disturbance.lasts_s)
             if drawn.kill in ("scheduler", "training"):
-                around.join()
-        began_s = time.monotonic()
-        self.kill(drawn, began_s)
+                around.join()  # else the pause would be taken for what the kill costs
+        self.kill(victim_of(self.fleet, drawn, self.address), drawn)
         if drawn.disturbance is not None:
             around.join()
         if drawn.recovers:
             until(lambda: len(self.fleet.answering()) == self.plan.workers, "all workers")
 
-    def kill(self, drawn: Round, began_s: float) -> None:
-        victim, restart = self.strike(drawn)
-        pids = self.hit
-        if restart is not None:
-            restart()
+    def kill(self, victim: Victim, drawn: Round) -> None:
+        began_s = time.monotonic()
+        victim.kill()
+        if victim.back is not None:
+            victim.back()
         until(self.is_right, "a right answer")
         served_s = time.monotonic()
-        kind = drawn.kill
-        self.blows.append(
-            Blow(
-                kind=f"kill {kind}",
-                began_s=began_s,
-                ended_s=served_s,
-                pids=pids,
-                all=kind in ("api", "parent"),
-            )
-        )
-        self.report.served_again_s[kind].append(served_s - began_s)
-        around = (
-            "" if drawn.disturbance is None else f", {drawn.disturbance.kind} for {drawn.disturbance.lasts_s:.1f} s"
-        )
-        self.say(f"round {drawn.number}: {kind} {victim} killed{around}; served again after {served_s - began_s:.2f} s")
-
-    def strike(self, drawn: Round) -> tuple[str, Callable[[], None] | None]:
-        """Kill; return who it was and how it comes back, where it does not by itself."""
-        workers = self.fleet.answering()
-        self.hit = frozenset[int]()
-        match drawn.kill:
-            case "worker":
-                until(self.fleet.answering, "a worker")
-                workers = self.fleet.answering()
-                victim = workers[int(drawn.which * len(workers))]
-                self.hit = frozenset([victim])
-                send(signal.SIGKILL, victim)
-                return str(victim), None
-            case "parent":
-                self.hit = frozenset(workers)
-                send(signal.SIGKILL, self.fleet.api.pid)
-                return str(self.fleet.api.pid), lambda: self.orphans_gone(workers)
-            case "api":
-                self.hit = frozenset(workers)
-                kill_group(self.fleet.api)
-                return str(self.fleet.api.pid), self.fleet.restart_api
-            case "training" if pids := self.fleet.training():
-                send(signal.SIGKILL, *pids)
-                return " ".join(map(str, pids)), None
-        name = self.fleet.schedulers[int(drawn.which * len(self.fleet.schedulers))]
-        process = self.installed.processes[name]
-        send(signal.SIGKILL, process.pid)
-        return f"{name} {process.pid}", lambda: self.fleet.restart_scheduler(name, self.address)
-
-    def orphans_gone(self, workers: list[int]) -> None:
-        until(lambda: not any("spawn_main" in command(pid) for pid in workers), "workers without a parent to end")
-        self.fleet.restart_api()
+        everybody = victim.kind in ("api", "parent")
+        self.blows.append(Blow(kind=victim.kind, began_s=began_s, ended_s=served_s, pids=victim.pids, all=everybody))
+        self.report.served_again_s[victim.kind].append(served_s - began_s)
+        what = drawn.disturbance
+        around = "" if what is None else f", around it {what.kind} for {what.lasts_s:.1f} s"
+        after = f"served again after {served_s - began_s:.2f} s"
+        self.say(f"round {drawn.number}: {victim.kind} {victim.name} killed{around}; {after}")
 
     def is_right(self) -> bool:
         found = self.fleet.answers()

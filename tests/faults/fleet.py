@@ -97,6 +97,7 @@ class Fleet:
             found = {pid: version for pid, version in found.items() if pid in self.answering()}
             if len(found) == self.workers:
                 return found
+            time.sleep(0.01)
         raise AssertionError(f"only {len(found)} of {self.workers} workers answer")
 
 
