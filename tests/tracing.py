@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -33,6 +33,7 @@ def under_strace(
     paths: Sequence[Path] = (),
     inject: str | None = None,
     stdout: IO[bytes] | int = subprocess.PIPE,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `python -m module arguments` and write the calls that it made to `trace`.
 
@@ -51,6 +52,7 @@ def under_strace(
         check=False,
         stdout=stdout,
         stderr=subprocess.PIPE,
+        env=env,
     )
 
 
