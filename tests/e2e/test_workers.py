@@ -1,0 +1,265 @@
+"""Several workers: one that sleeps, starts, cannot load or dies amid a promotion costs nobody a wrong answer."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from api.tests import given
+from tests.services import Installation, installation
+from tests.workers import (
+    ask,
+    connection_to,
+    is_calm,
+    paused,
+    receive,
+    send,
+    signs,
+    wait_for,
+    wait_until_all_answer,
+    workers,
+)
+from understudy.fingerprint import digest_of
+
+WORKERS = 3
+ROW = [0.1, 0.2]
+
+OTHER = given.bundle(LogisticRegression(C=0.01))
+LARGE = given.bundle(MLPClassifier((1500, 1500), max_iter=3, n_iter_no_change=1, tol=1e9, random_state=1))
+"""Some 27 MB."""
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Three workers, and versions 1, 2 and 3."""
+    with installation(tmp_path_factory.mktemp("workers"), UNDERSTUDY_API_WORKERS=str(WORKERS)) as found:
+        found.start_api()
+        body = given.definition()
+        requests.put(f"{found.url}/models/rain", json=body, headers=found.token("scheduler"), timeout=30)
+        assert [register(found, bundle) for bundle in (given.bundle(), OTHER, LARGE)] == ["1", "2", "3"]
+        yield found
+
+
+@pytest.fixture
+def installed(started: Installation) -> Installation:
+    """All workers are well, and version 1 serves."""
+    wait_until_all_answer(started, WORKERS)
+    assert promote(started, "1").status_code == 200
+    return started
+
+
+def register(installed: Installation, bundle: bytes) -> str:
+    answer = requests.post(
+        f"{installed.url}/models/rain/versions", data=bundle, headers=installed.token("scheduler"), timeout=120
+    )
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["version"])
+
+
+def promote(installed: Installation, version: str, key: str | None = None) -> requests.Response:
+    body = {"model_name": "rain", "model_version_id": version, "override": "a test"}
+    headers = {**installed.token("operator"), **({} if key is None else {"Idempotency-Key": key})}
+    return requests.post(f"{installed.url}/model/promote", json=body, headers=headers, timeout=120)
+
+
+def kinds(installed: Installation) -> Counter[str]:
+    items = installed.get("/events?limit=1000").json()["items"]
+    return Counter(item["kind"] for item in items)
+
+
+def started_since(installed: Installation, before: Counter[str]) -> bool:
+    return kinds(installed)["promotion.started"] > before["promotion.started"]
+
+
+def serving(installed: Installation) -> set[str]:
+    """The versions that the workers answer with, each asked over a connection of its own."""
+    found = set()
+    for pid in workers(installed):
+        with closing(connection_to(installed, pid)) as connection:
+            found.add(ask(connection, ROW)[1]["version"])
+    return found
+
+
+def test_a_promotion_is_answered_when_every_worker_serves_it(installed: Installation) -> None:
+    answer = promote(installed, "2")
+
+    assert answer.status_code == 200
+    assert serving(installed) == {"2"}
+    assert {sign["serves"]["rain"] for sign in signs(installed)} == {answer.json()["position"]}
+
+
+def test_a_worker_that_slept_through_a_promotion_looks_before_it_answers(installed: Installation) -> None:
+    parent, (sleeper, *_) = installed.processes["api.main"].pid, workers(installed)
+    with closing(connection_to(installed, sleeper)) as connection, paused(parent):  # it would replace the sleeper
+        with paused(sleeper):
+            assert promote(installed, "2").status_code == 200, "silent for ten seconds, it is not waited for"
+            send(connection, ROW)
+        status, body = receive(connection)
+
+    assert (status, body["version"]) == (200, "2")
+
+
+def test_a_worker_that_sleeps_shortly_is_waited_for(installed: Installation) -> None:
+    parent, sleeper = installed.processes["api.main"].pid, workers(installed)[0]
+    before = kinds(installed)
+    with paused(parent, sleeper), ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(promote, installed, "2")
+        wait_for(lambda: started_since(installed, before), "the start")
+        time.sleep(1)
+        assert not answer.done()
+        assert kinds(installed)["version.promoted"] == before["version.promoted"]
+        os.kill(sleeper, signal.SIGCONT)
+        assert answer.result().status_code == 200
+
+    assert serving(installed) == {"2"}
+
+
+@pytest.mark.fault(26)
+def test_a_version_that_one_worker_cannot_load_is_put_on_nowhere_and_the_answer_names_the_worker(
+    installed: Installation,
+) -> None:
+    poor, aborted = workers(installed)[0], kinds(installed)["promotion.aborted"]
+    with little_memory(poor):
+        answer = promote(installed, "3")
+
+    assert answer.status_code == 409
+    assert f"/{poor}/" in answer.json()["detail"]
+    assert "cannot load version 3" in answer.json()["detail"]
+    assert kinds(installed)["promotion.aborted"] == aborted + 1
+    assert serving(installed) == {"1"}
+    assert promote(installed, "3").status_code == 200, "with memory it can"
+    assert serving(installed) == {"3"}
+
+
+@pytest.mark.fault(23)
+def test_a_load_that_is_given_up_half_way_is_forgotten(installed: Installation, strace: None) -> None:
+    poor, slow, _ = workers(installed)
+    blob = next((installed.home / "api/prod_models/sha256").glob(f"*/{digest_of(LARGE)}"))
+    with slow_to_open(slow, blob), little_memory(poor):
+        assert promote(installed, "3").status_code == 409
+        assert serving(installed) == {"1"}
+
+    wait_for(lambda: is_calm(signs(installed)) and not any(sign["ready"] for sign in signs(installed)), "no spare")
+    assert serving(installed) == {"1"}
+    assert promote(installed, "3").status_code == 200
+    assert serving(installed) == {"3"}
+
+
+@pytest.mark.fault(27)
+def test_workers_that_start_in_the_middle_of_promotions_serve_the_committed_version_only(
+    installed: Installation,
+) -> None:
+    seen, wrong = 0, []
+    for number in range(6):
+        version = "2" if number % 2 == 0 else "1"
+        victim = workers(installed)[number % WORKERS]
+        os.kill(victim, signal.SIGKILL)
+        assert promote(installed, version).status_code == 200
+        wait_for(lambda gone=victim: gone not in workers(installed), "a new worker")  # type: ignore[misc]
+        newcomer = workers(installed)[-1]
+        with closing(connection_to(installed, newcomer)) as connection:  # its first answers
+            for _ in range(5):
+                seen += 1
+                if (answered := ask(connection, ROW)[1]["version"]) != version:
+                    wrong.append((number, answered))
+
+    assert wrong == []
+    assert seen == 30
+    wait_until_all_answer(installed, WORKERS)
+
+
+def test_a_worker_that_hangs_is_replaced(installed: Installation) -> None:
+    hanging = workers(installed)[0]
+
+    os.kill(hanging, signal.SIGSTOP)
+
+    wait_for(lambda: hanging not in workers(installed), "its end")
+    wait_until_all_answer(installed, WORKERS)
+    assert serving(installed) == {"1"}
+
+
+def test_workers_whose_parent_was_killed_end_and_leave_the_port_free(installed: Installation) -> None:
+    orphans = workers(installed)
+
+    installed.kill("api.main")
+
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in orphans), "the end of the orphans")
+    installed.start_api()
+    wait_until_all_answer(installed, WORKERS)
+    assert serving(installed) == {"1"}
+
+
+def test_a_promoter_that_dies_leaves_a_start_that_a_retry_with_its_key_completes(installed: Installation) -> None:
+    parent, (sleeper, *others) = installed.processes["api.main"].pid, workers(installed)
+    before = kinds(installed)
+    with paused(parent, sleeper), ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(promote, installed, "2", "one-key")
+        wait_for(lambda: started_since(installed, before), "the start")
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)  # one of them is the promoter
+        with pytest.raises(requests.ConnectionError):
+            lost.result()
+    wait_until_all_answer(installed, WORKERS)
+
+    answer = promote(installed, "2", "one-key")
+
+    assert answer.status_code == 200
+    assert serving(installed) == {"2"}
+    assert kinds(installed)["version.promoted"] == before["version.promoted"] + 1
+    assert promote(installed, "2", "one-key").json() == answer.json()
+    assert kinds(installed)["version.promoted"] == before["version.promoted"] + 1
+
+
+def test_work_for_all_is_done_by_one(installed: Installation) -> None:
+    """The system tells who holds the lock of the duty."""
+    lock = (installed.home / "var/duty.lock").stat()
+
+    def holders() -> list[int]:
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return [int(line[4]) for line in lines if line[5].endswith(f":{lock.st_ino}") and line[0][-1] == ":"]
+
+    (holder,) = wait_for(holders, "a holder")
+    assert holder in workers(installed)
+
+    os.kill(holder, signal.SIGKILL)
+
+    wait_for(lambda: holders() and holders() != [holder], "another holder")
+    assert len(holders()) == 1
+
+
+@contextmanager
+def little_memory(pid: int) -> Iterator[None]:
+    """Let a process ask for no more memory than it has, but for a little."""
+    before = resource.prlimit(pid, resource.RLIMIT_AS)
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    resource.prlimit(pid, resource.RLIMIT_AS, (pages * resource.getpagesize() + 4 * 2**20, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_AS, before)
+
+
+@contextmanager
+def slow_to_open(pid: int, file: Path) -> Iterator[None]:
+    """Let a process wait two seconds for each opening of a file."""
+    delay = f"inject=openat:delay_enter={2_000_000}"
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-p", str(pid), "-P", str(file), "-e", "trace=openat", "-e", delay, "-o", "/dev/null"]
+    )
+    wait_for(lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{pid}/status").read_text(), "the tracer")
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
