@@ -85,9 +85,9 @@ Line = Callable[[Found], Checkup]
 
 def examined(found: Found) -> Iterator[Checkup]:
     """One line for each promise, in their order."""
-    for number, line in enumerate(LINES, start=1):
+    for number, (promise, line) in enumerate(LINES.items(), start=1):
         said = line(found)
-        yield Checkup(f"promise {number}", said.ok, said.found, said.remedy, said.known)
+        yield Checkup(f"promise {number}: {promise}", said.ok, said.found, said.remedy, said.known)
 
 
 def well(found: str) -> Checkup:
@@ -136,7 +136,7 @@ def nobody_answers_older(found: Found) -> Checkup:
             if name not in sign.lacks and sign.serves.get(name, 0) < promotion.position:
                 behind = f"worker {sign.worker} answers with an older version of {name} than {promotion.version}"
                 return broken(behind, LOOK_AGAIN)
-    return well(f"all {len(answering)} workers serve the newest promotion of each of {len(newest)} models")
+    return well(f"workers at the newest promotion of every model: {len(answering)} of {len(answering)}")
 
 
 def nothing_is_lost(found: Found) -> Checkup:
@@ -152,7 +152,7 @@ def nothing_is_lost(found: Found) -> Checkup:
             "Stop the API; `PRAGMA journal_mode=TRUNCATE`.",
         )
     readers = sum(1 for sign in found.signs or () if sign.position)
-    remembered = f"{readers} workers remember where it ended" if readers else "no worker is there to remember its end"
+    remembered = f"workers that remember its end: {readers}"
     mode = "not in WAL mode" if file.is_file() else "its file is not on this machine"
     return well(
         f"verified to position {state.position}, hash {state.hash[:12]}…; {mode} (whether each commit is synced is "
@@ -176,9 +176,9 @@ def serves_on_a_ground(found: Found) -> Checkup:
         return broken(f"POST /model/promote without a token was answered with {answered}", "Put the API out of reach.")
     asks = "control asks for a token" if found.ready is not None else "whether control asks for a token is unknown"
     return well(
-        f"{sum(counts.values())} promotions, each with its ground, and a trial that passed before: "
-        f"{counts['promotion']} verdicts, {counts['override']} overrides with a reason, {counts['demotion']} "
-        f"demotions; {asks}"
+        f"promotions in the log, each on its ground and after a trial that passed: {sum(counts.values())} (by a "
+        f"verdict {counts['promotion']}, by an override with a reason {counts['override']}, by a demotion "
+        f"{counts['demotion']}); {asks}"
     )
 
 
@@ -223,7 +223,7 @@ def nothing_is_executed(found: Found) -> Checkup:
     forms = [str(version.summary.get("serves", "an unknown form")) for version in champions]
     served = ", ".join(f"{forms.count(form)} as {form}" for form in sorted(set(forms))) or "none serves yet"
     elsewhere = [version for version in champions if found.environment not in version.trials]
-    note = f"; {len(elsewhere)} were tried with other libraries than are installed here" if elsewhere else ""
+    note = f"; tried with other libraries than are installed here: {len(elsewhere)}" if elsewhere else ""
     return well(f"champions: {served}; each passed a trial in a process of its own{note}; {loaded(found)}")
 
 
@@ -233,7 +233,7 @@ def loaded(found: Found) -> str:
     if not maps:
         return "what the API's processes have loaded cannot be seen from here"
     with_sklearn = sum(1 for text in maps if "/sklearn/" in text)
-    return f"scikit-learn is loaded in {with_sklearn} of the API's {len(maps)} processes seen"
+    return f"processes of the API that hold scikit-learn: {with_sklearn} of {len(maps)}"
 
 
 def runs_repeat(found: Found) -> Checkup:
@@ -258,11 +258,11 @@ def runs_repeat(found: Found) -> Checkup:
     if not found.as_pinned:
         remedy = "pip install --requirement requirements.txt"
         return broken("the libraries are not those of requirements.txt, so bytes may differ", remedy)
-    by_hand = f"; {uploaded} were uploaded, and have no run" if uploaded else ""
+    by_hand = f"; uploaded, and without a run: {uploaded}" if uploaded else ""
     if not runs:
         return well(f"no champion comes from a run{by_hand}")
     return well(
-        f"the inputs of {len(runs)} champions are in the store{by_hand}; when one was last repeated is recorded "
+        f"champions whose inputs are all in the store: {len(runs)}{by_hand}; when a run was last repeated is recorded "
         f"nowhere: `understudy verify run {runs[-1]}` does it now"
     )
 
@@ -278,7 +278,7 @@ def wrong_input_is_answered(found: Found) -> Checkup:
     """7. Something wrong is sent, and the answer is looked at; and no bug was logged lately."""
     if (bugs := bugs_logged(found.settings.logs, found.now)) > 0:
         remedy = 'Look for "action": "bug" there, and report it.'
-        return broken(f"{bugs} bugs were logged in logs/ within a day", remedy)
+        return broken(f"bugs logged in logs/ within a day: {bugs}", remedy)
     if found.ready is None:
         return unknown(NO_API)
     status, body = asked(found.url + "/predict", {"records": "a wrong input"}, token=found.token)
@@ -302,7 +302,7 @@ def numbers_are_printed(found: Found) -> Checkup:
     if not commands:
         return broken("the README's figures have no command: bench/ is empty", "Check the repository out again.")
     names = ", ".join(f"`python -m bench.{name.removesuffix('.py')}`" for name in commands)
-    return well(f"{names} print the figures again; whether they are those of the README is not looked at")
+    return well(f"by {names}; whether they are those of the README is not looked at")
 
 
 def champions_of(state: Registry) -> Iterator[Version]:
@@ -311,13 +311,14 @@ def champions_of(state: Registry) -> Iterator[Version]:
             yield champion
 
 
-LINES: Sequence[Line] = (
-    requests_never_fail,
-    nobody_answers_older,
-    nothing_is_lost,
-    serves_on_a_ground,
-    nothing_is_executed,
-    runs_repeat,
-    wrong_input_is_answered,
-    numbers_are_printed,
-)
+#: A promise in a few words -> what is said of it.
+LINES: Mapping[str, Line] = {
+    "no request fails": requests_never_fail,
+    "nobody answers older": nobody_answers_older,
+    "no event is lost": nothing_is_lost,
+    "served on a ground": serves_on_a_ground,
+    "nothing is executed": nothing_is_executed,
+    "runs repeat": runs_repeat,
+    "wrong input is told": wrong_input_is_answered,
+    "figures are printed": numbers_are_printed,
+}
