@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +18,12 @@ from typing import Any, TypeVar
 
 import pytest
 import requests
+from sklearn.linear_model import LogisticRegression
 
+from api.tests import given
 from tests.conftest import need
 from tests.services import Installation, installation
+from tests.workers import paused, wait_until_all_answer, workers
 from understudy.events import moment
 
 API, SCHEDULER = "api.main", "scheduled_task.scheduler_service"
@@ -341,3 +345,48 @@ def test_a_silent_claim_is_given_up_after_ten_seconds_whatever_the_clocks_say(cl
     assert silent_s > 7  # ten, less one heartbeat and what it took to kill it
     until(lambda: given_up["data"]["run"] in ended(clocks), "the end of the run")
     assert [item["data"]["attempt"] for item in clocks.events("run.claimed", after=before)][:1] == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(65)
+@pytest.mark.parametrize(("ahead_s", "statuses"), [(YEAR, (409, 200)), (-YEAR, (200, 200))])
+def test_a_promotion_that_a_jump_divides_is_made_or_void_and_the_next_one_is_made(
+    settable_clocks: None, tmp_path: Path, ahead_s: int, statuses: tuple[int, int]
+) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="2") as installed:
+        clocks = Clocks(installed, tmp_path)
+        clocks.start(API)
+        wait_until_all_answer(installed, 2)
+        body = given.definition()
+        requests.put(f"{installed.url}/models/rain", json=body, headers=installed.token("scheduler"), timeout=30)
+        for bundle in (given.bundle(), given.bundle(LogisticRegression(C=0.01))):
+            assert added(installed, bundle) == 201
+        assert promoted(installed, "1") == 200
+        before = clocks.position()
+
+        with ThreadPoolExecutor(1) as pool:
+            with paused(workers(installed)[0]):  # a promoter waits for it
+                answer = pool.submit(promoted, installed, "2")
+                until(lambda: clocks.events("promotion.started", after=before), "a start")
+                clocks.set(ahead_s, [API])
+                time.sleep(2.5)  # starts without outcome are looked at once a second
+            divided = answer.result(timeout=PATIENCE_S)
+        again = promoted(installed, "2")
+
+        served = installed.get("/current_model").json()["version"]
+        times = [moment(item["time"]) for item in clocks.events()]
+    assert (divided, again, served) == (*statuses, "2")
+    assert times == sorted(times)
+
+
+def added(installed: Installation, bundle: bytes) -> int:
+    headers = installed.token("scheduler")
+    return requests.post(
+        f"{installed.url}/models/rain/versions", data=bundle, headers=headers, timeout=PATIENCE_S
+    ).status_code
+
+
+def promoted(installed: Installation, version: str) -> int:
+    body = {"model_name": "rain", "model_version_id": version, "override": "a test"}
+    headers = installed.token("operator")
+    return requests.post(f"{installed.url}/model/promote", json=body, headers=headers, timeout=PATIENCE_S).status_code
