@@ -95,7 +95,7 @@ class Told:
         outcomes = {event.run: event.outcome for event in self.of(RunFinished)}
         for event in self.of(RunRequested):
             if (due := due_time(event.slot)) is not None:
-                found[event.model, due].append(outcomes[event.run])
+                found[event.model, due].append(outcomes.get(event.run, "at work"))
         for skipped in self.of(SlotSkipped):
             found[skipped.model, moment(skipped.slot)].append("skipped slot")
         for missed in self.of(SlotsMissed):

@@ -18,6 +18,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.shared_slots import Told
+from understudy.events import Event, Recorded, decode, moment
+from understudy.schedule import Schedule
+
 ROOT = Path(__file__).parents[2]
 FIRST_MODEL_WITHIN_S = 60
 NEXT_RUN_WITHIN_S = 180
@@ -181,3 +185,105 @@ def test_a_service_that_dies_is_started_again_by_the_engine(stack: Stack, servic
 
 def run_ended_after(stack: Stack, position: int) -> bool:
     return any(event["kind"] == "run.finished" for event in stack.events(position))
+
+
+# Two schedulers
+
+
+def schedulers(stack: Stack) -> list[str]:
+    """The ids of the containers, which begin with their host names."""
+    return stack.compose("ps", "-q", "scheduler").split()
+
+
+def train(stack: Stack) -> str:
+    """Ask for a run that has something to do, whatever rows have arrived; its id."""
+    body = {"model_name": "rain", "params": {"logisticregression__C": 0.5}}
+    token = {"Authorization": f"Bearer {stack.inside('api', 'understudy', 'token')}"}
+    answer = requests.post(stack.url + "/job/train", json=body, headers=token, timeout=10)
+    return str(answer.json()["run_id"])
+
+
+def claimants(stack: Stack, run: str) -> list[str]:
+    """The host names that held a run, the first one first."""
+    claims = [event["data"] for event in stack.events() if event["kind"] == "run.claimed"]
+    return [claim["claimant"].partition("/")[0] for claim in claims if claim["run"] == run]
+
+
+def ended(stack: Stack, run: str) -> bool:
+    return bool(stack.get(f"/runs/{run}")["finished_at"])
+
+
+def told(stack: Stack, model: str, schedule: Schedule) -> Told:
+    """What the log says of one model."""
+    entries = [
+        Recorded(event["position"], moment(event["time"]), as_fact(event), "")
+        for event in stack.events()
+        if event["model"] == model
+    ]
+    return Told(entries, schedule, at_once=1)
+
+
+def as_fact(event: Mapping[str, Any]) -> Event:
+    return decode(event["kind"], event["schema"], json.dumps(event["data"]), position=event["position"])
+
+
+@pytest.fixture
+def two(stack: Stack) -> Iterator[tuple[str, str]]:
+    """A second scheduler on the volumes of the first."""
+    stack.compose("up", "--detach", "--no-recreate", "--scale", "scheduler=2", "scheduler")
+    try:
+        one, other = schedulers(stack)
+        yield one, other
+    finally:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", "scheduler=1", "scheduler")
+
+
+@pytest.mark.fault(59)
+@pytest.mark.fault(60)
+def test_two_schedulers_on_one_volume_share_the_slots_and_what_a_paused_one_held_is_done_by_the_other(
+    stack: Stack, two: tuple[str, str]
+) -> None:
+    for paused, works in (two, two[::-1]):
+        docker("pause", paused)
+        run = train(stack)
+        stack.wait("the other one works", lambda run=run: ended(stack, run), within_s=NEXT_RUN_WITHIN_S)  # type: ignore[misc]
+        docker("unpause", paused)
+        assert claimants(stack, run)[-1] == works[:12]
+
+    taken_over = next(run for run in (paused_in_the_middle(stack, two) for _ in range(5)) if run is not None)
+
+    first, second = claimants(stack, taken_over)
+    assert {first, second} == {one[:12] for one in two}
+    assert [event["data"]["run"] for event in stack.events() if event["kind"] == "run.finished"].count(taken_over) == 1
+    for model in stack.get("/models")["items"]:
+        log = told(stack, model["name"], Schedule.from_json(model["definition"]["schedule"]))
+        log.check_slots()
+        log.check_claims()
+    stack.wait("nothing is left in the volume that both share", lambda: nothing_left(two), within_s=NEXT_RUN_WITHIN_S)
+    assert {docker("exec", one, "ls", "/app/logs").count(".jsonl") for one in two} == {2}
+
+
+def nothing_left(two: tuple[str, str]) -> bool:
+    return {docker("exec", one, "ls", "/app/scheduled_task/retrained_models") for one in two} == {"feeds\n"}
+
+
+def paused_in_the_middle(stack: Stack, two: tuple[str, str]) -> str | None:
+    """Pause whoever holds a run until the other has ended it; None where it was over before that."""
+    run = train(stack)
+    stack.wait("it is claimed", lambda: claimants(stack, run), within_s=NEXT_RUN_WITHIN_S)
+    holder = next(one for one in two if one.startswith(claimants(stack, run)[0]))
+    docker("pause", holder)
+    stack.wait("it ends", lambda: ended(stack, run), within_s=NEXT_RUN_WITHIN_S)
+    docker("unpause", holder)
+    if len(claimants(stack, run)) < 2:
+        return None
+    before = len(stack.events())
+    stack.wait("it is let go of", lambda: f"Run {run} is let go of" in said(holder), within_s=60)
+    late = [event for event in stack.events()[before:] if event["data"].get("run") == run]
+    assert late == []
+    return run
+
+
+def said(container: str) -> str:
+    done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr

@@ -67,7 +67,7 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_once_more(tmp_path: 
 
 CALLS = (
     "mkdir,rename,link,linkat,unlink,unlinkat,rmdir,fsync,fdatasync,flock,fchmod,ftruncate,write,sendto,recvfrom,"
-    "connect,socket,pipe2,vfork,execve,kill,wait4,exit_group"
+    "connect,socket,pipe2,vfork,execve,kill,exit_group"
 )
 """What has an effect, or hears of one; not the thousands of calls by which libraries are read."""
 AT_ONCE = 6
