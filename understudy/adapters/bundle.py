@@ -97,6 +97,10 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     members: dict[str, str]
 
 
+#: Made once, when this module is: msgspec crashes where two threads are the first to decode a type at the same time.
+MANIFESTS, GOLDENS = msgspec.json.Decoder(_Manifest), msgspec.json.Decoder(Golden)
+
+
 def pack(manifest: Mapping[str, Any], golden: Golden, forms: Mapping[str, bytes]) -> bytes:
     """Write a bundle; the same arguments give the same bytes. `members` is added to the manifest here."""
     members = {GOLDEN: canonical_json(msgspec.to_builtins(golden))}
@@ -182,7 +186,7 @@ def _differing_path(one: Any, other: Any) -> list[str]:
 
 def _read_manifest(data: bytes) -> tuple[_Manifest, dict[str, Any]]:
     try:
-        manifest = msgspec.json.decode(data, type=_Manifest)
+        manifest = MANIFESTS.decode(data)
         plain: dict[str, Any] = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused("has a manifest that cannot be read") from error
@@ -203,7 +207,7 @@ def _read_manifest(data: bytes) -> tuple[_Manifest, dict[str, Any]]:
 
 def _read_golden(data: bytes, signature: Signature) -> Golden:
     try:
-        golden = msgspec.json.decode(data, type=Golden)
+        golden = GOLDENS.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refused("has golden rows that cannot be read") from error
     n, width = len(golden.rows), len(signature.columns)
