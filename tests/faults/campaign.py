@@ -1,16 +1,13 @@
 """A campaign: an installation at work, clients on it, one kill after the other, and the reckoning at the end."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
-from tests.faults import annals, stream, versions
+from tests.faults import annals, remains, stream, versions
 from tests.faults.blows import Disturbance, Round, round_of
 from tests.faults.clients import Client, Orderer, Predictor, Promoter, Reader, Registrar, Scene
 from tests.faults.cuts import proxy
@@ -19,9 +16,6 @@ from tests.faults.history import Blow, violations
 from tests.faults.report import Plan, Report
 from tests.faults.victims import Victim, victim_of
 from tests.services import installation
-from understudy.adapters.folder_store import FolderStore
-from understudy.adapters.sqlite_log import SqliteLog
-from understudy.events import Recorded, VersionPromoted, VersionRegistered
 from understudy.settings import Settings
 
 Say = Callable[[str], object]
@@ -35,15 +29,15 @@ class Campaign:
 
     def __init__(self, home: Path, plan: Plan, say: Say) -> None:
         self.home, self.plan, self.say = home, plan, say
-        self.settings = Settings(home=home)
+        self.settings, self.temporary = Settings(home=home), home / "tmp"
         self.report, self.blows = Report(plan), list[Blow]()
 
     def run(self) -> Report:
         """Do it; what was broken is in the report, and what cannot even be checked is raised."""
-        (self.home / "tmp").mkdir(parents=True)
+        self.temporary.mkdir(parents=True)
         if self.plan.trains:
             stream.define(self.settings.definitions, for_s=600 + 30 * self.plan.kills)
-        environment = {"UNDERSTUDY_API_WORKERS": str(self.plan.workers), "TMPDIR": str(self.home / "tmp")}
+        environment = {"UNDERSTUDY_API_WORKERS": str(self.plan.workers), "TMPDIR": str(self.temporary)}
         with installation(self.home, **environment) as installed, proxy(installed.port) as network:
             self.installed, self.network = installed, network
             self.fleet = Fleet(installed, workers=self.plan.workers, schedulers=self.plan.schedulers)
@@ -179,7 +173,7 @@ class Campaign:
                 client.join(150)
                 assert not client.is_alive(), f"{client.name} cannot end what it began"
         self.look_at(clients)
-        until(lambda: not list(annals.half_promoted(self.log())), "an outcome of every promotion")
+        until(lambda: not list(annals.half_promoted(remains.log_of(self.settings))), "an outcome of every promotion")
 
     def still_works(self) -> None:
         """All workers serve the same, and another promotion answers."""
@@ -197,41 +191,14 @@ class Campaign:
         if set(self.fleet.serving().values()) != {version}:
             self.report.broken.append(f"the last promotion did not reach everybody: {self.fleet.serving()}")
 
-    def log(self) -> list[Recorded]:
-        with closing(SqliteLog(self.settings.events_file)) as log:
-            return list(log.read())
-
     def reckon(self) -> None:
-        """Compare what was seen with what is kept, after one more start and its sweep."""
+        """Compare what was seen with what is kept, after one more start and end."""
         self.installed.start_api()
-        until(lambda: not self.leftovers(), "the sweep", within_s=10) if self.leftovers() else None
         self.installed.stop()
-        log = self.log()
-        self.report.broken += violations(self.scene.history, self.blows, log)
+        log, seen = remains.log_of(self.settings), self.scene.history
+        self.report.broken += violations(seen, self.blows, log)
         self.report.broken += annals.flaws(log)
-        self.report.broken += [f"{name} was left behind" for name in self.leftovers()]
-        self.report.broken += self.damage(log)
-        self.report.exchanges = Counter(f"{each.action} {each.outcome}" for each in self.scene.history)
+        self.report.broken += [f"{name} was left behind" for name in remains.after_sweep(self.settings, self.temporary)]
+        self.report.broken += remains.damage(self.settings, log)
+        self.report.exchanges = Counter(f"{each.action} {each.outcome}" for each in seen)
         self.report.events = Counter(entry.event.kind for entry in log)
-
-    def leftovers(self) -> list[str]:
-        folders = (self.settings.store / "writing", self.home / "tmp", self.settings.scratch)
-        found = [str(path) for folder in folders if folder.exists() for path in folder.iterdir()]
-        journals = [str(path) for path in self.settings.var.glob("*-journal") if path.stat().st_size]
-        return [*found, *journals]
-
-    def damage(self, log: list[Recorded]) -> Iterator[str]:
-        """What the log names and the store does not hold, whole; and a log that its own command does not verify."""
-        store = FolderStore(self.settings.store)
-        for entry in log:
-            if isinstance(entry.event, VersionRegistered):
-                store.get(entry.event.digest)
-        promoted = [entry.event for entry in log if isinstance(entry.event, VersionPromoted)]
-        if not promoted:
-            yield "nothing was promoted"
-        command = [sys.executable, "-m", "understudy.adapters.cli", "verify", "log", "--file"]
-        verified = subprocess.run(
-            [*command, str(self.settings.events_file)], check=False, capture_output=True, text=True
-        )
-        if verified.returncode != 0:
-            yield f"understudy verify log: {verified.stdout} {verified.stderr}"
