@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import os
+import random
+import signal
 import threading
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
 from tests.services import Installation, installation
+from tests.workers import answering, workers
 from understudy.adapters.runtime import open_bundle
 from understudy.fingerprint import digest_of
 
@@ -27,8 +31,11 @@ class Story:
 
     asked: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
+    killed: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     right: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    """Requests in flight on a process that was killed."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -47,26 +54,39 @@ def prepare(installed: Installation) -> dict[str, Any]:
 
 
 def promote(installed: Installation, version: str, story: Story) -> None:
+    """Send it until it is answered: the promoter may be killed, and its key makes sending it again safe."""
     story.asked.append(version)
     body = {"model_name": "rain", "model_version_id": version, "override": "a swap"}
-    headers = installed.token("operator")
-    requests.post(f"{installed.url}/model/promote", json=body, headers=headers, timeout=30).raise_for_status()
-    story.answered.append(version)
+    headers = {**installed.token("operator"), "Idempotency-Key": f"swap-{len(story.asked)}"}
+    while True:
+        try:
+            answer = requests.post(f"{installed.url}/model/promote", json=body, headers=headers, timeout=60)
+        except requests.ConnectionError:
+            assert story.killed, "nobody was killed"
+            continue
+        assert answer.status_code == 200, answer.text
+        story.answered.append(version)
+        return
 
 
-def client(port: int, number: int, known: dict[str, Any], story: Story) -> None:
-    """Ask on one kept connection until told to stop, and check every answer."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        i = number
-        while not story.stop.is_set():
-            i = (i + 1) % len(ROWS)
-            answered = len(story.answered)
+def client(installed: Installation, number: int, known: dict[str, Any], story: Story) -> None:
+    """Ask until told to stop, on connections that are kept for as long as their process lives; check every answer."""
+    i = number
+    while not story.stop.is_set():
+        with closing(http.client.HTTPConnection("127.0.0.1", installed.port, timeout=60)) as connection:
+            connection.connect()
+            process = None
             try:
-                body, header = ask(connection, i)
+                while not story.stop.is_set():
+                    i = (i + 1) % len(ROWS)
+                    answered = len(story.answered)
+                    body, header = ask(connection, i)
+                    process = process or answering(installed, connection)
+                    check(story, known, i, answered, body, header)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                story.wrong.append(f"failed: {error!r}")
-                return
-            check(story, known, i, answered, body, header)
+                if process not in story.killed and not (process is None and story.killed):
+                    story.wrong.append(f"failed on {process}: {error!r}")
+                story.lost.append(i)
 
 
 def ask(connection: http.client.HTTPConnection, i: int) -> tuple[Any, str | None]:
@@ -86,25 +106,51 @@ def check(story: Story, known: dict[str, Any], i: int, answered: int, body: Any,
         story.right.append(i)
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("swaps", [200])
-def test_no_answer_is_wrong_or_outdated_over_swaps_under_many_clients(tmp_path: Path, swaps: int) -> None:
-    with installation(tmp_path) as installed:
-        installed.start_api()
-        known, story = prepare(installed), Story()
-        promote(installed, "1", story)
-        clients = [
-            threading.Thread(target=client, args=(installed.port, number, known, story)) for number in range(CLIENTS)
-        ]
-        for thread in clients:
-            thread.start()
+def swap_under_load(installed: Installation, swaps: int, *, kills: random.Random | None = None) -> Story:
+    """Swap back and forth under many clients; with `kills`, a worker is killed before about every fourth swap."""
+    known, story = prepare(installed), Story()
+    promote(installed, "1", story)
+    clients = [threading.Thread(target=client, args=(installed, number, known, story)) for number in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    for swap in range(swaps):
+        if kills is not None and kills.random() < 0.25:
+            story.killed.append(kills.choice(workers(installed)))
+            os.kill(story.killed[-1], signal.SIGKILL)
+        promote(installed, "2" if swap % 2 == 0 else "1", story)
+    story.stop.set()
+    for thread in clients:
+        thread.join()
+    print(
+        f"{swaps} swaps, {len(story.right)} right answers, {len(story.killed)} kills, {len(story.lost)} lost in flight"
+    )
+    return story
 
-        for swap in range(swaps):
-            promote(installed, "2" if swap % 2 == 0 else "1", story)
-        story.stop.set()
-        for thread in clients:
-            thread.join()
+
+@pytest.mark.fault(25)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [1, 3], ids=["1 worker", "3 workers"])
+def test_no_answer_is_wrong_or_outdated_over_swaps_under_many_clients(tmp_path: Path, count: int) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS=str(count)) as installed:
+        installed.start_api()
+
+        story = swap_under_load(installed, 200)
+
+    assert (story.wrong, story.lost) == ([], [])
+    assert len(story.right) > 200 * CLIENTS / count
+    assert len(story.answered) == 201
+
+
+@pytest.mark.fault(43)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("swaps", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_workers_that_are_killed_amid_swaps_lose_only_what_they_were_answering(tmp_path: Path, swaps: int) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="3") as installed:
+        installed.start_api()
+
+        story = swap_under_load(installed, swaps, kills=random.Random(1))
 
     assert story.wrong == []
-    assert len(story.right) > swaps * CLIENTS
+    assert len(story.lost) <= len(story.killed) * CLIENTS
+    assert story.killed
     assert len(story.answered) == swaps + 1
