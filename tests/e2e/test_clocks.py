@@ -5,6 +5,7 @@ the process began (monotonic) goes on as it does when an administrator sets a cl
 """
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -175,6 +176,8 @@ def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     Debian's libfaketime 0.9.10 fails the last of these: see docs/decisions/0021-clocks-that-jump.md.
     """
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("the package libfaketime has a library for Linux on x86-64 alone")
     file = tmp_path_factory.mktemp("clock") / "clock"
     file.write_text("+86400")
     look = "import time; time.sleep(0.01); print(time.time(), time.monotonic())"
@@ -182,7 +185,7 @@ def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> None:
         [sys.executable, "-c", look], env={**os.environ, **variables(file)}, check=False, capture_output=True, text=True
     ).stdout.split()
     works = len(told) == 2 and float(told[0]) > time.time() + 80_000 and float(told[1]) < time.monotonic() + 60
-    need(works, "libfaketime does not work here; its package has a library for Linux on x86-64 alone")
+    need(works, "libfaketime is not installed, or does not work here")
 
 
 @pytest.fixture
@@ -279,7 +282,7 @@ def assert_whole(clocks: Clocks, client: Client) -> None:
 @pytest.mark.fault(65)
 def test_two_hours_forward_and_back_neither_stall_nor_burst_anything(clocks: Clocks) -> None:
     with Client(clocks.installed.url) as client:
-        ahead = jump(clocks, HOURS, BOTH)
+        ahead = jump(clocks, HOURS, BOTH, runs=1)
         back = jump(clocks, 0, BOTH)
 
     assert [abs(count - HOURS / EVERY_S) < 100 for count in large_gaps(ahead)] == [True]
