@@ -25,8 +25,8 @@ check: $(VENV)/installed-dev ## lint, formatting, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-faults: $(VENV)/installed-dev ## the long campaigns of kills and broken input
-	@$(BIN)/python -m pytest -m slow
+faults: $(VENV)/installed-dev ## the long campaigns of kills and broken input; takes about an hour
+	@$(BIN)/python -m pytest -m slow --verbose
 
 containers: $(VENV)/installed-dev ## build the image and prove both services under Compose (needs a Docker engine)
 	@TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers --verbose

@@ -33,7 +33,7 @@ class Shared(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "services" if nodeid.startswith("tests/e2e/") else nodeid.split("::")[0]
+        return "services" if nodeid.startswith(("tests/e2e/", "tests/faults/test_campaigns")) else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
