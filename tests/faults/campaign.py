@@ -20,7 +20,7 @@ from understudy.settings import Settings
 
 Say = Callable[[str], object]
 
-PINGED_S = 4.0
+PINGED_S = 2.0
 """The API's parent kills a worker that answers no ping for five seconds: whoever sleeps so long may not wake again."""
 
 
