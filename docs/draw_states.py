@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from understudy import promotion
+from understudy import promotion, rollout
 from understudy.errors import UnderstudyError
 from understudy.events import (
     Event,
@@ -22,6 +22,7 @@ from understudy.events import (
 )
 from understudy.promotion import Wish
 from understudy.registry import TRANSITIONS, Replaced, fold
+from understudy.rollout import Free, Prepare, Sign, Swap
 from understudy.state import Registry, Stage
 
 PAGE = Path(__file__).with_name("states.md")
@@ -193,6 +194,83 @@ def protocol() -> str:
     return diagram(moves) + "\n\n" + table(head, rows)
 
 
+def logs() -> dict[str, Registry]:
+    """What the log may say while version 2 is promoted."""
+    before = beginning()
+    started = recorded(before, promotion.start(before, wish("a"), NOW, HERE))
+    return {
+        "1 serves": before,
+        "1 serves, 2 gets ready": started,
+        "it was aborted": recorded(started, promotion.abort(started, "m", "a", "cannot load")),
+        "2 serves": recorded(started, promotion.commit(started, "m", "a", NOW, HERE)),
+    }
+
+
+#: What a worker may have: the version that answers, and whether it has a spare (or tries to load one).
+HAS: dict[str, tuple[str, bool]] = {
+    "nothing": ("", False),
+    "1": ("1", False),
+    "1, and 2 as a spare": ("1", True),
+    "2": ("2", False),
+}
+
+
+def worker() -> str:
+    """What a worker does after a look, in each state of the log and of its memory."""
+    known = logs()
+    began = known["1 serves, 2 gets ready"].position
+    serves = {"": 0, "1": promoted_at(known["1 serves"]), "2": promoted_at(known["2 serves"])}
+    rows = []
+    for says, state in known.items():
+        for has, (version, spare) in HAS.items():
+            if serves[version] <= promoted_at(state) and not (spare and says == "1 serves"):
+                steps = rollout.steps(state, {"m": serves[version]} if version else {}, {began} if spare else ())
+                rows.append((says, has, ", ".join(said(step, spare) for step in steps) or "nothing"))
+    return table(("the log says", "the worker has", "it does"), rows)
+
+
+def promoted_at(state: Registry) -> int:
+    return state.model("m").promotions[-1].position
+
+
+def said(step: rollout.Step, spare: bool) -> str:
+    match step:
+        case Swap():
+            return f"lets {step.version} answer" + ("" if spare else ", once it is loaded")
+        case Prepare():
+            return f"loads {step.version} beside it"
+        case Free():
+            return "frees the spare"
+
+
+#: What one worker may say of itself while a promoter waits: its start is at 7, its promotion at 8.
+SIGNS = {
+    "it starts": Sign(worker="w", starting=True),
+    "it serves 1": Sign(worker="w", serves={"m": 6}),
+    "it serves 1 and is ready": Sign(worker="w", serves={"m": 6}, ready=frozenset({7})),
+    "it serves 1 and is ready for another start": Sign(worker="w", serves={"m": 6}, ready=frozenset({5})),
+    "it serves 1 and cannot load 2": Sign(worker="w", serves={"m": 6}, unable={7: "why"}),
+    "it lacks 2": Sign(worker="w", lacks={"m": "why"}),
+    "it serves 2": Sign(worker="w", serves={"m": 8}),
+    "it serves what came after 2": Sign(worker="w", serves={"m": 12}),
+}
+
+
+def promoter() -> str:
+    """What a promoter makes of each sign, before its commit and after it."""
+    rows = [
+        (words, before_the_commit(sign), "waits" if rollout.behind([sign], "m", 8) else "answers 200")
+        for words, sign in SIGNS.items()
+    ]
+    rows.append(("nothing, for 10 s", "commits", "answers 200"))
+    return table(("a worker says", "the promoter, before the commit", "and after it"), rows)
+
+
+def before_the_commit(sign: Sign) -> str:
+    found = rollout.readiness([sign], 7)
+    return "aborts" if found.unable else "waits" if found.waiting else "commits"
+
+
 def page() -> str:
     return f"""# States
 
@@ -212,6 +290,21 @@ against version 1, and the scheduler promotes it. A demotion and an override tak
 steps that lead from one state to another; the table shows every step in every state.
 
 {protocol()}
+
+## A worker
+
+What `steps` of `understudy/rollout.py` asks of a worker after each look at the log. It pulses what it then has.
+
+{worker()}
+
+## A promoter
+
+What `readiness` and `behind` of `understudy/rollout.py` say of one worker; a promoter goes on once nobody holds it up.
+Before the commit it waits {rollout.READY_WITHIN_S:g} s and then aborts. After the commit it waits
+{rollout.SERVED_WITHIN_S:g} s and then answers an error that names the worker; the same request with the same key waits
+again.
+
+{promoter()}
 """
 
 

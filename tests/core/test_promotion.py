@@ -1,7 +1,9 @@
-"""The promotion protocol: nothing without a ground, one at a time, and in every order of steps exactly old or new."""
+"""The promotion protocol, rule by rule: nothing without a ground, and one at a time.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+`test_protocol.py` walks every order of its steps.
+"""
+
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,15 +23,12 @@ from understudy.errors import (
 )
 from understudy.events import (
     PromotionAborted,
-    PromotionStarted,
     Role,
     RunAbandoned,
     RunClaimed,
     RunRequested,
-    VersionPromoted,
 )
 from understudy.promotion import FRESH_FOR, VOID_AFTER, Wish
-from understudy.state import Registry
 
 MOMENT = timedelta(microseconds=1)
 
@@ -446,153 +445,6 @@ def test_a_demotion_leads_to_the_champion_before_and_nowhere_else(history: Histo
 
 def test_nobody_can_be_demoted_where_one_champion_is_all_there_was(history: History) -> None:
     assert "no earlier champion" in refusal(history, wish("2", how="demotion", reason="so")).problem
-
-
-# Every order of every step: two promoters, each of which may be slow, be killed, or meet another clock
-
-
-@dataclass(frozen=True)
-class Promoter:
-    """What one process wants, and the step that it takes next; what it read may be old by then."""
-
-    wanted: Wish
-    step: str = "start"
-
-
-@dataclass(frozen=True)
-class World:
-    """The log, and whoever works on it."""
-
-    history: tuple[Any, ...]
-    state: Registry
-    late: bool
-    """Whether a minute has passed since the beginning."""
-    promoters: tuple[Promoter, ...]
-
-    def moves(self) -> Iterator["World"]:
-        """All worlds that one step leads to."""
-        if not self.late:
-            yield replace(self, late=True)
-        for number, promoter in enumerate(self.promoters):
-            if promoter.step == "over":
-                continue
-            for events, step in self._steps(promoter):
-                others = (*self.promoters[:number], replace(promoter, step=step), *self.promoters[number + 1 :])
-                yield self._after(events, others)
-
-    def _steps(self, promoter: Promoter) -> Iterator[tuple[tuple[Any, ...], str]]:
-        """Its next step, or its death."""
-        yield (), "over"
-        now, wanted = self._now(), promoter.wanted
-        if promoter.step == "start":
-            try:
-                events = promotion.start(self.state, wanted, now, HERE)
-            except UnderstudyError:
-                return
-            yield events, "ready"
-            return
-        yield promotion.commit(self.state, "rain", wanted.key, now, HERE), "over"
-        yield promotion.abort(self.state, "rain", wanted.key, "it cannot be loaded"), "over"
-        yield (), "start"  # the connection was lost, and the caller sends it again
-
-    def _now(self) -> Any:
-        return NEW_YEAR + VOID_AFTER * self.late
-
-    def _after(self, events: tuple[Any, ...], promoters: tuple[Promoter, ...]) -> "World":
-        told = History(now=self._now(), entries=list(self.history), state=self.state)
-        told.add(*events)
-        return World(tuple(told.entries), told.state, self.late, promoters)
-
-    def identity(self) -> tuple[Any, ...]:
-        return tuple(entry.hash for entry in self.history), self.late, self.promoters
-
-
-@dataclass
-class Findings:
-    """What was met in all worlds."""
-
-    worlds: int = 0
-    ends: set[tuple[str | None, tuple[str, ...]]] = field(default_factory=set)
-
-
-def explore(world: World) -> Findings:
-    """Walk every order of steps and check the promises in every state."""
-    found, seen, ahead = Findings(), set[Any](), [world]
-    while ahead:
-        here = ahead.pop()
-        if here.identity() in seen:
-            continue
-        seen.add(here.identity())
-        keeps_the_promises(here)
-        found.worlds += 1
-        ahead += here.moves()
-        if all(promoter.step == "over" for promoter in here.promoters):
-            model = here.state.models["rain"]
-            found.ends.add((model.champion, tuple(one.key for one in model.promotions)))
-    return found
-
-
-def keeps_the_promises(world: World) -> None:
-    model = world.state.models["rain"]
-    promoted = [entry.event for entry in world.history if isinstance(entry.event, VersionPromoted)]
-    started = {entry.event.key: entry.position for entry in world.history if isinstance(entry.event, PromotionStarted)}
-    assert model.champion == promoted[-1].version, "exactly old or new, never neither"
-    before = None
-    for event in promoted:
-        assert event.replaces == before, "a promotion replaced another champion than it said"
-        before = event.version
-    keys = [event.key for event in promoted]
-    assert len(keys) == len(set(keys)), "a key was fulfilled twice"
-    assert set(keys) <= set(started), "a commit without a start"
-    if model.pending is not None:
-        assert model.pending.key not in keys
-        assert model.pending.replaces == model.champion
-
-
-def both(one: Wish, other: Wish) -> World:
-    history = History()
-    history.add(defined())
-    candidate(history, "1")
-    promote(history, "1")
-    candidate(history, "2")
-    candidate(history, "3")
-    return World(tuple(history.entries), history.state, False, (Promoter(one), Promoter(other)))
-
-
-def test_two_promoters_in_every_order_of_their_steps_leave_the_old_version_or_one_of_theirs() -> None:
-    found = explore(both(wish("2", key="a"), wish("3", key="b")))
-
-    first = "to-1-4"
-    assert found.worlds > 100
-    assert found.ends == {("1", (first,)), ("2", (first, "a")), ("3", (first, "b"))}
-
-
-def test_one_wish_that_is_sent_twice_at_once_is_fulfilled_at_most_once_in_every_order() -> None:
-    found = explore(both(wish("2", key="a"), wish("2", key="a")))
-
-    assert found.ends == {("1", ("to-1-4",)), ("2", ("to-1-4", "a"))}
-
-
-def test_an_override_and_a_promotion_in_every_order_may_both_come_true_one_after_the_other() -> None:
-    found = explore(both(wish("2", key="a"), wish("3", key="b", how="override", reason="so")))
-
-    assert ("3", ("to-1-4", "a", "b")) in found.ends
-    assert ("2", ("to-1-4", "b", "a")) not in found.ends, "its verdict was against version 1"
-
-
-def test_two_demotions_at_once_walk_back_once_in_every_order() -> None:
-    history = History()
-    history.add(defined())
-    for version in ("1", "2", "3"):
-        candidate(history, version)
-        promote(history, version)
-    wanted = [wish("2", key=key, how="demotion", reason="so", expects="3") for key in ("a", "b")]
-    world = World(tuple(history.entries), history.state, False, tuple(map(Promoter, wanted)))
-
-    found = explore(world)
-
-    assert {champion for champion, _ in found.ends} == {"3", "2"}
-    assert {len(keys) for _, keys in found.ends} == {3, 4}
 
 
 # A run that promotes
