@@ -100,10 +100,12 @@ def outdated(exchanges: Sequence[Exchange], log: Sequence[Recorded]) -> Iterator
             continue
         known = newest[bisect_left(heard_s, each.sent_s)]
         periods = served[each.answer["version"]]
-        later = [key for position, key in periods[bisect_left(periods, (known, "")) :]]
-        if not later:
+        since = bisect_left(periods, (known, ""))
+        if any(asked_s.get(key, 0.0) <= each.ended_s for _, key in periods[since:]):
+            continue
+        if since:
             yield f"{each.client}: version {each.answer['version']} after promotion {known} was answered: {each}"
-        elif all(asked_s.get(key, 0.0) > each.ended_s for key in later):
+        else:
             yield f"{each.client}: version {each.answer['version']} before anybody asked for it: {each}"
 
 
