@@ -7,7 +7,7 @@ import argparse
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ E = TypeVar("E")
 DEFINITION = '''
 """A rule that turns slowly, so that what was learnt a minute ago is worse than what can be learnt now.
 
-A hundred rows are needed to judge by: they take 25 s to arrive, so not every slot finds something to learn.
+A hundred rows are needed to judge by: they take 50 s to arrive, so not every slot finds something to learn.
 """
 
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ from sklearn.linear_model import LogisticRegression
 
 from understudy import Model, Schedule
 
-ROWS_PER_S, ROWS, TURN_S = 4, 300, 900
+ROWS_PER_S, ROWS, TURN_S = 2, 300, 1500
 
 
 class Turning:
@@ -191,15 +191,14 @@ class Disturbed:
 
     def _disturb(self, installed: Installation, both: Sequence[Scheduler]) -> None:
         chance = random.Random(self.seed)
-        eventually(lambda: len(list(filter(None, last_slots(installed)))) == self.models, both[0].said)
-        first = last_slots(installed)
+        first: dict[str, str] = {}
         while self._come(first, last_slots(installed)) < self.slots:
             time.sleep(chance.uniform(*self.calm_s))
             self._act(chance, both)
 
-    def _come(self, first: list[str], last: list[str]) -> int:
-        """How many slots there were, of all models."""
-        lengths = (moment(late) - moment(early) for early, late in zip(first, last, strict=True))
+    def _come(self, first: dict[str, str], last: Mapping[str, str]) -> int:
+        """How many slots there were, of all models; `first` remembers the first that was seen of each."""
+        lengths = (moment(slot) - moment(first.setdefault(model, slot)) for model, slot in last.items())
         return sum(length // timedelta(seconds=self.every_s) + 1 for length in lengths)
 
     def _act(self, chance: random.Random, both: Sequence[Scheduler]) -> None:
@@ -226,8 +225,9 @@ def models(installed: Installation) -> list[dict[str, Any]]:
     return found
 
 
-def last_slots(installed: Installation) -> list[str]:
-    return [model["last_slot"] for model in models(installed)]
+def last_slots(installed: Installation) -> dict[str, str]:
+    """Model → its last slot, for those that had one."""
+    return {model["name"]: model["last_slot"] for model in models(installed) if model["last_slot"]}
 
 
 def main() -> None:
