@@ -53,8 +53,9 @@ def read(data: bytes, *, of: str, directory: int = MAX_DIRECTORY) -> dict[str, b
 
 
 def _check_end(data: bytes, directory: int, *, of: str) -> None:
-    end = data[-END_BYTES:]
-    if not data.startswith(START) or not end.startswith(END) or end[-2:] != b"\0\0" or data[-END_BYTES - END_64_BYTES :].startswith(END_64):
+    end, before = data[-END_BYTES:], data[-END_BYTES - END_64_BYTES : -END_BYTES]
+    is_plain = end.startswith(END) and end.endswith(b"\0\0") and not before.startswith(END_64)
+    if not data.startswith(START) or not is_plain:
         raise BundleRefused(f"The {of} is no readable ZIP file.", remedy=REMEDY)
     if int.from_bytes(end[12:16], "little") > directory:
         raise BundleRefused(f"The {of} lists more members than it may hold.", remedy=REMEDY)
