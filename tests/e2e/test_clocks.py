@@ -171,7 +171,7 @@ def variables(file: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> None:
+def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The library works here: the time of day is set, time since the start goes on, and a process may sleep.
 
     Debian's libfaketime 0.9.10 fails the last of these: see docs/decisions/0021-clocks-that-jump.md.
@@ -186,6 +186,12 @@ def settable_clocks(tmp_path_factory: pytest.TempPathFactory) -> None:
     ).stdout.split()
     works = len(told) == 2 and float(told[0]) > time.time() + 80_000 and float(told[1]) < time.monotonic() + 60
     need(works, "libfaketime is not installed, or does not work here")
+    yield
+    for left in Path("/dev/shm").glob(
+        "*faketime_s*_*"
+    ):  # of those who were killed: another with their id fails to start
+        if not Path("/proc", left.name.rpartition("_")[2]).exists():
+            left.unlink(missing_ok=True)
 
 
 @pytest.fixture
