@@ -1,16 +1,19 @@
 """What an ONNX form must not contain, in whatever corner of the file it hides."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.bundles import endless, identity, made, onnx_of
+from tests.bundles import by_hand, endless, identity, made, onnx_of
 from understudy.adapters import stored_zip
 from understudy.adapters.onnx_check import check_onnx
+from understudy.adapters.runtime import open_bundle
 from understudy.errors import BundleRefused
+from understudy.fingerprint import digest_of
 
 LOCATIONS = ["secret.bin", "../secret.bin", "/etc/passwd", "a/../../secret.bin"]
 
@@ -131,3 +134,32 @@ def test_what_is_no_onnx_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("name", ["logistic", "forest", "mixed"])
 def test_what_our_training_converts_passes(name: str) -> None:
     check_onnx(stored_zip.read(made(name).data, of="bundle")["model.onnx"])
+
+
+def test_a_file_in_the_own_format_of_onnx_runtime_is_not_loaded_even_where_nobody_checks_it(tmp_path: Path) -> None:
+    """It would be recognised by four bytes, and loaded without anything that a check of ONNX can see."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(tmp_path / "own")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(identity(), options, providers=["CPUExecutionProvider"])
+    own = (tmp_path / "own").read_bytes()
+    data = by_hand({"model.onnx": own})
+
+    assert onnxruntime.InferenceSession(own, providers=["CPUExecutionProvider"]).get_inputs()[0].name == "numbers"
+    with pytest.raises(BundleRefused, match="another format"):
+        check_onnx(own)
+    with pytest.raises(BundleRefused, match="cannot load"):
+        open_bundle(data, digest=digest_of(data), trees=False)
+
+
+def test_sizes_may_come_from_how_many_rows_there_are_but_not_from_what_they_say() -> None:
+    zeros = helper.make_node("ConstantOfShape", ["size"], ["zeros"])
+    add = helper.make_node("Add", ["numbers", "zeros"], ["out"])
+    whole = helper.make_node("Cast", ["numbers"], ["size"], to=TensorProto.INT64)
+
+    check_onnx(onnx_of([helper.make_node("Shape", ["numbers"], ["size"]), zeros, add]))
+    with pytest.raises(BundleRefused, match="a size from the values"):
+        check_onnx(onnx_of([whole, zeros, add]))

@@ -23,6 +23,7 @@ from tests.hostile.corpus import corpus
 from tests.hostile.hostile import Hostile, Targets
 from tests.services import Installation, installation
 from tests.tracing import Call, calls_in
+from understudy.adapters.trial import FOLDER
 
 ROOT = Path(__file__).parents[2]
 MODEL = "by_hand"
@@ -126,9 +127,12 @@ def ending(installed: Installation, hostile: Hostile, role: str, answer: request
     """What became of a file, in words for a table."""
     told = answer.json()
     if answer.status_code >= 400:
-        expected = hostile.uploaded if role != "scheduler" and hostile.uploaded else hostile.says
-        size = hostile.name == "files/more than 256 MiB" and answer.status_code == 413
-        right = size or (answer.status_code in (403, 422) and expected in told["detail"] and told["remedy"])
+        status, expected = 422, hostile.says
+        if role != "scheduler" and hostile.uploaded is not None:
+            status, expected = 403, hostile.uploaded
+        if hostile.name == "files/more than 256 MiB":
+            status, expected = 413, ""
+        right = answer.status_code == status and expected in told["detail"] and told["remedy"]
         return f"{answer.status_code} {told['code']}" if right else "wrong answer"
     if told["trial"]["passed"] or hostile.says not in told["trial"]["reason"]:
         return "wrong trial"
@@ -185,7 +189,7 @@ def is_foreign(call: Call, installed: Installation) -> bool:
         return False
     if "/proc/self/environ" in call.line:
         return True
-    trials = str(Path(tempfile.gettempdir()) / "trial-")
+    trials = str(Path(tempfile.gettempdir()) / FOLDER)
     ours = (str(installed.home), sys.prefix, sys.base_prefix, str(ROOT), trials, *SYSTEM)
     return call.path.startswith("/") and not call.path.startswith(ours)
 
