@@ -20,6 +20,7 @@ from api.door import Door, Walls
 from api.guard import Guard
 from api.processes import Server, Supervisor
 from api.service import make_ready, open_service, pulse_of
+from api.wire import Wire
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
 from understudy.adapters.sqlite_pulse import SqlitePulse
@@ -87,6 +88,7 @@ def main() -> int:
             access_log=False,
             proxy_headers=False,  # nothing here asks who the client is or by which scheme it came
             server_header=False,
+            http=Wire,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )

@@ -2,7 +2,9 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +197,47 @@ def test_an_upgrade_is_not_taken_up(running: Installation) -> None:
             lines = [b"GET " + path + b" HTTP/1.1", b"Host: " + host, b"Connection: Upgrade, close", *headers, b"", b""]
             answer = said(running, b"\r\n".join(lines))
             assert not answer.startswith(b"HTTP/1.1 101")
+
+
+BEGUN = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+
+#: What has no end, and is no body: how it begins, and what is sent on and on.
+ENDLESS = {
+    "a path": (b"GET /", b"x" * 2**16),
+    "a header": (BEGUN + b"X-Long: ", b"x" * 2**16),
+    "headers": (BEGUN, b"X-One: 1\r\n" * 1000),
+    "the line of a chunk": (BEGUN + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 2**16),
+    "what follows the last chunk": (BEGUN + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-One: 1\r\n" * 1000),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_what_is_no_body_ends_before_it_costs_anything(running: Installation, what: str) -> None:
+    begun, more = ENDLESS[what]
+    before = memory_mb(running)
+    sent = 0
+    address = ("127.0.0.1", running.port)
+    with socket.create_connection(address, timeout=ANSWERED_WITHIN_S) as connection, suppress(OSError):  # it is closed
+        connection.sendall(begun)
+        while sent < 50 * 2**20:
+            connection.sendall(more)
+            sent += len(more)
+
+    assert sent < 50 * 2**20
+    assert memory_mb(running) - before <= 50
+    assert running.get("/health").status_code == 200
+
+
+def memory_mb(running: Installation) -> int:
+    status = Path(f"/proc/{running.processes['api.main'].pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+def test_many_ranges_are_not_read(running: Installation) -> None:
+    """A whole file is sent once: nothing here answers with parts."""
+    ranges = b"Range: bytes=" + b",".join(b"%d-%d" % (n, n + 1) for n in range(5000))
+
+    assert status(running, b"GET", b"/docs/favicon-32x32.png", b"Host: localhost", ranges) == 200
 
 
 #: Pages of others. What is ours is the same name and port, by http or https.
