@@ -58,25 +58,40 @@ class Blow:
 
 def violations(exchanges: Sequence[Exchange], blows: Sequence[Blow], log: Sequence[Recorded]) -> list[str]:
     """Every promise that was broken, as a sentence; `log` is all of it, oldest first."""
-    return [*wrong(exchanges), *outdated(exchanges, log), *lost(exchanges, log), *unexcused(exchanges, blows)]
+    return [
+        *wrong(exchanges),
+        *outdated(exchanges, log),
+        *retold(exchanges, log),
+        *lost(exchanges, log),
+        *unexcused(exchanges, blows),
+    ]
 
 
 def wrong(exchanges: Sequence[Exchange]) -> Iterator[str]:
-    """Answers that are not what the version they name would say, and retries that were told something else."""
+    """Answers that are not what the version they name would say."""
     known = [each for each in exchanges if each.outcome == "ok"]
     adds = {each.answer["version"]: each.asked["adds"] for each in known if each.action == "register"}
-    told: dict[str, Any] = {}
     for each in known:
         if each.action == "predict":
             if each.answer["header"] != each.answer["version"]:
                 yield f"{each.client}: the header says {each.answer['header']}, the body {each.answer['version']}"
             if each.answer["prediction"] - each.asked["x"] != adds.get(each.answer["version"]):
                 yield f"{each.client}: not what version {each.answer['version']} answers: {each}"
-        if (
-            each.action in CHANGES
-            and told.setdefault(each.asked["key"], each.answer["position"]) != (each.answer["position"])
-        ):
-            yield f"{each.client}: key {each.asked['key']} was told of another promotion the second time"
+
+
+def retold(exchanges: Sequence[Exchange], log: Sequence[Recorded]) -> Iterator[str]:
+    """Keys that were told of one promotion, and of another one when they were sent again.
+
+    A key that asked for what served already has promoted nothing, and nothing remembers it.
+    """
+    keys = {entry.position: entry.event.key for entry in log if isinstance(entry.event, VersionPromoted)}
+    told: dict[str, int] = {}
+    for each in exchanges:
+        if each.action in CHANGES and each.outcome == "ok":
+            key, position = each.asked["key"], each.answer["position"]
+            first = told.setdefault(key, position)
+            if first != position and keys.get(first) == key:
+                yield f"{each.client}: key {key} was told of promotion {first} first, and then of {position}"
 
 
 def outdated(exchanges: Sequence[Exchange], log: Sequence[Recorded]) -> Iterator[str]:

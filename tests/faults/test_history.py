@@ -118,7 +118,7 @@ def test_a_history_that_keeps_every_promise_has_no_violations() -> None:
         (predicted("2", 25.0, 4.0, answer={"version": "2", "header": "1", "prediction": 25.0}), "the header says 1"),
         (predicted("1", 15.0, 4.0), "version 1 after promotion 6 was answered"),
         (predicted("2", 25.0, 2.0), "version 2 before anybody asked for it"),
-        (change("2", 4, 6.0), "was told of another promotion the second time"),
+        (change("2", 4, 6.0), "key to-2 was told of promotion 6 first, and then of 4"),
         (change("2", 7, 6.0, asked={"key": "other"}), "what was acknowledged is not in the log"),
         (upload("3", 30), "what was acknowledged is not in the log"),
         (
@@ -152,6 +152,19 @@ def test_a_demotion_back_makes_an_older_version_right_again() -> None:
 
     assert found(demoted, predicted("1", 15.0, 6.0), log=back) == []
     assert found(demoted, predicted("2", 25.0, 6.0), log=back) != []
+
+
+def test_a_key_that_asked_for_what_served_already_may_promote_later() -> None:
+    idle = change("2", 6, 5.0, asked={"key": "idle"})
+    later = log_of(
+        *(entry.event for entry in LOG),
+        started("1", replaces="2"),
+        promoted("1", replaces="2", key="to-1"),
+        started("2", replaces="1", key="idle"),
+        promoted("2", replaces="1", key="idle"),
+    )
+
+    assert found(idle, change("2", 10, 7.0, asked={"key": "idle"}), log=later) == []
 
 
 @pytest.mark.parametrize(
