@@ -63,11 +63,14 @@ WALKS = {
 }
 ALL = "crash silence cut load lost slow verdict"
 LONG_WALKS = {
-    "2 workers, one of everything, each load and look by itself": setup(2, BOTH_AGAIN, ALL, fine=True),
-    "2 workers, two of everything": setup(2, BOTH_AGAIN, ALL, at_most=2),
-    "2 workers, three of everything, one wish": setup(2, AGAIN, ALL, at_most=3),
-    "3 workers, one of everything": setup(3, BOTH_AGAIN, ALL),
-    "3 workers, two of everything, one wish": setup(3, AGAIN, ALL, at_most=2),
+    "2 workers, one is paused or loses the log, each load and look by itself": setup(
+        2, BOTH_AGAIN, "silence cut", fine=True
+    ),
+    "2 workers, one of everything": setup(2, BOTH_AGAIN, ALL),
+    "2 workers, two of everything, one wish and a retry": setup(2, AGAIN, ALL, at_most=2),
+    "3 workers, one is paused": setup(3, BOTH_AGAIN, "silence"),
+    "3 workers, one dies": setup(3, BOTH_AGAIN, "crash"),
+    "3 workers, one of everything, one wish and a retry": setup(3, AGAIN, ALL),
 }
 
 
