@@ -1,12 +1,9 @@
 """A running API is sent the hostile files by both roles that may register; it refuses them, and is none the worse."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +18,9 @@ from api.tests.given import definition
 from tests.bundles import by_hand, identity
 from tests.hostile.corpus import corpus
 from tests.hostile.hostile import Hostile, Targets
-from tests.services import Installation, installation
+from tests.services import Installation
 from tests.tracing import Call, calls_in
+from understudy.adapters.bundle import MAX_BYTES
 from understudy.adapters.trial import FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -31,46 +29,55 @@ GROWTH_MB = 512
 """What an API may have grown by: two bodies of 16 MiB in many forms, and the libraries that it loads with the first."""
 
 
+class Traced(Installation):
+    """An installation whose API is traced, with all its children, and runs in a folder that hostile names lead out of.
+
+    The tracer is told to stop nobody for other calls than those that it writes down, or an import would take a minute.
+    """
+
+    folder: Path
+    trace: Path
+
+    def start(self, module: str, *, name: str | None = None, **settings: str) -> "subprocess.Popen[bytes]":
+        calls = "open,openat,openat2,creat,execve,execveat,connect,rename,renameat2,link,linkat,symlink,mkdir"
+        tracer = [
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "--seccomp-bpf",
+            "-s",
+            "300",
+            "-o",
+            str(self.trace),
+            "-e",
+            f"trace={calls}",
+        ]
+        with (self.home / f"{module}.out").open("ab") as output:
+            self.processes[name or module] = subprocess.Popen(
+                [*tracer, sys.executable, "-m", module],
+                cwd=self.folder,
+                env={**self.environment, **settings},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        return self.processes[name or module]
+
+
 @contextmanager
-def watched(home: Path, targets: Targets) -> Iterator[tuple[Installation, int, Path]]:
-    """An API that serves a sound version, in the folder that hostile names lead out of; its calls go to a trace."""
-    trace = home.parent / "trace"
+def watched(home: Path, targets: Targets) -> Iterator[Traced]:
+    """An API that serves a sound version."""
     targets.make()
     home.mkdir()
-    with installation(home, PYTHONPATH=str(ROOT)) as installed, at(targets.folder / "work"):
-        api = installed.start_api()
-        champion(installed)
-        tracer = attached(api.pid, trace)
-        try:
-            yield installed, api.pid, trace
-        finally:
-            tracer.send_signal(signal.SIGINT)
-            tracer.wait()
-
-
-@contextmanager
-def at(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
+    installed = Traced(home, PYTHONPATH=str(ROOT))
+    installed.folder, installed.trace = targets.folder / "work", home.parent / "trace"
     try:
-        yield
+        installed.start_api()
+        champion(installed)
+        yield installed
     finally:
-        os.chdir(before)
-
-
-def attached(pid: int, trace: Path) -> "subprocess.Popen[bytes]":
-    """Trace what a process and its children open and start from now on."""
-    calls = "open,openat,openat2,creat,execve,execveat,connect,rename,renameat2,link,linkat,symlink,mkdir"
-    command = ["strace", "-f", "-s", "300", "-o", str(trace), "-e", f"trace={calls}", "-p", str(pid)]
-    tracer = subprocess.Popen([*command, "-qq"], stderr=subprocess.DEVNULL)
-    while not all(is_traced(thread) for thread in Path(f"/proc/{pid}/task").iterdir()):
-        assert tracer.poll() is None, "strace could not attach"
-        time.sleep(0.05)
-    return tracer
-
-
-def is_traced(thread: Path) -> bool:
-    return (thread / "status").read_text().partition("TracerPid:")[2].split()[0] != "0"
+        installed.stop()
 
 
 def champion(installed: Installation) -> None:
@@ -112,6 +119,8 @@ def campaign(installed: Installation, files: Iterable[tuple[Hostile, str]], targ
     outcome = Outcome()
     for hostile, role in files:
         data = hostile.make(targets)
+        if len(data) > MAX_BYTES:  # the answer comes before the body has been sent, which not every client hears
+            continue
         answer = send(installed, data, role)
         told = ending(installed, hostile, role, answer)
         outcome.answers[f"{role}: {told}"] += 1
@@ -130,8 +139,6 @@ def ending(installed: Installation, hostile: Hostile, role: str, answer: request
         status, expected = 422, hostile.says
         if role != "scheduler" and hostile.uploaded is not None:
             status, expected = 403, hostile.uploaded
-        if hostile.name == "files/more than 256 MiB":
-            status, expected = 413, ""
         right = answer.status_code == status and expected in told["detail"] and told["remedy"]
         return f"{answer.status_code} {told['code']}" if right else "wrong answer"
     if told["trial"]["passed"] or hostile.says not in told["trial"]["reason"]:
@@ -150,13 +157,13 @@ def logged(home: Path) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def check(installed: Installation, pid: int, trace: Path, targets: Targets, before: set[str]) -> None:
+def check(installed: Traced, targets: Targets, before: set[str]) -> None:
     """Nobody opened what a file named or started anything, and the API's folders hold what they should."""
     assert not targets.canary.exists()
     assert [entry["version"] for entry in logged(installed.home) if entry.get("action") == "swapped"] == ["1"]
     fresh = {name for name in files_in(installed.home) - before if not name.startswith(("logs/", "var/"))}
     assert all(name.startswith("api/prod_models/sha256/") for name in fresh), fresh
-    calls = list(calls_in(trace))
+    calls = list(calls_in(installed.trace))
     started = [call.line for call in calls if call.name.startswith("execve")]
     assert started
     assert all("understudy.adapters.trial_child" in line for line in started), started
@@ -165,8 +172,8 @@ def check(installed: Installation, pid: int, trace: Path, targets: Targets, befo
     )
     assert foreign == []
     assert not [call.line for call in calls if "secret.bin" in call.line or "canary" in call.line]
-    passwords = sum(call.path == "/etc/passwd" for call in calls)
-    assert passwords <= len(started)  # Python looks for the folder of its user, once in each child
+    looked_up = Counter(call.line.split()[0] for call in calls if call.path == "/etc/passwd")
+    assert len(set(looked_up.values())) == 1  # Python asks where its user's packages are, in each child alike
     assert not [call.line for call in calls if call.name == "connect" and "AF_INET" in call.line]
 
 
@@ -178,14 +185,16 @@ SYSTEM = (
     "/dev/",
     "/etc/ld.so",
     "/etc/localtime",
+    "/etc/os-release",
     "/etc/passwd",
+    "/etc/ssl/openssl.cnf",
     "/etc/nsswitch.conf",
 )
 
 
 def is_foreign(call: Call, installed: Installation) -> bool:
     """Whether a file lies elsewhere than the interpreter, the libraries, the API's home and the system's own."""
-    if "O_DIRECTORY" in call.line or "O_TMPFILE" in call.line:
+    if any(flag in call.line for flag in ("O_DIRECTORY", "O_TMPFILE", "O_PATH")):  # no file is read by these
         return False
     if "/proc/self/environ" in call.line:
         return True
@@ -195,17 +204,31 @@ def is_foreign(call: Call, installed: Installation) -> bool:
 
 
 def sample() -> list[tuple[Hostile, str]]:
-    """One file of each kind and layer that ends quickly, and each that another role may not bring."""
-    fit = [one for one in corpus() if "CPU time" not in one.says and "256 MiB" not in one.says]
-    quick = {(one.kind.partition(" ")[0] if "external" in one.kind else one.kind, one.layer): one for one in fit}
-    uploads = {one.kind: one for one in corpus() if one.uploaded is not None}
-    return [*((one, "scheduler") for one in quick.values()), *((one, "operator") for one in uploads.values())]
+    """Few of each sort that end quickly; scikit-learn is imported for each trial of skops, so these are fewest."""
+    fit = [one for one in corpus() if "CPU time" not in one.says and "external" not in one.kind]
+    first = {
+        (one.kind if one.kind.startswith("onnx") else one.kind.split()[0], one.layer): one for one in reversed(fit)
+    }
+    named = [one for one in corpus() if one.name in NAMED]
+    uploads = [one for one in corpus() if one.name in UPLOADED]
+    chosen = {one.name: one for one in (*first.values(), *named) if "256 MiB" not in one.says}
+    return [*((one, "scheduler") for one in chosen.values()), *((one, "operator") for one in uploads)]
+
+
+NAMED = {
+    "onnx external initializer/absolute",
+    "onnx external sparse constant/hardlink",
+    "onnx external loop/passwords",
+    "skops trees/out of bounds",
+}
+UPLOADED = {"skops trees/out of bounds", "skops unchecked/support vectors", "skops beside/tree beside another twin"}
 
 
 def survived(tmp_path: Path, files: list[tuple[Hostile, str]]) -> None:
     targets = Targets(tmp_path / "targets")
-    with watched(tmp_path / "home", targets) as (installed, pid, trace):
-        before, memory = files_in(installed.home), memory_mb(pid)
+    with watched(tmp_path / "home", targets) as installed:
+        pid = installed.processes["api.main"].pid
+        before, memory, start = files_in(installed.home), memory_mb(pid), installed.trace.stat().st_size
         outcome = campaign(installed, files, targets)
         after = memory_mb(pid)
         assert installed.processes["api.main"].poll() is None
@@ -213,7 +236,8 @@ def survived(tmp_path: Path, files: list[tuple[Hostile, str]]) -> None:
     sys.stderr.write(f"{len(files)} files; API {memory:.0f} MiB before, {after:.0f} after; {dict(outcome.answers)}\n")
     assert outcome.wrong == []
     assert after - memory < GROWTH_MB
-    check(installed, pid, trace, targets, before)
+    installed.trace.write_bytes(installed.trace.read_bytes()[start:])
+    check(installed, targets, before)
 
 
 @pytest.mark.usefixtures("strace")
