@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from understudy.nesting import DEEPEST, is_shallow
 
@@ -18,6 +18,7 @@ Moment = Annotated[str, Field(max_length=40)]
 
 
 MAX_RESULT = 64 * 1024
+MOST_KEYS = 100
 
 
 def shallow(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -32,6 +33,14 @@ Json = Annotated[dict[str, JsonValue], AfterValidator(shallow)]
 
 class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        """A million unknown keys would be a million errors, and 1.3 GB."""
+        if isinstance(value, dict) and len(value) > MOST_KEYS:
+            raise ValueError(f"a body has at most {MOST_KEYS} keys")
+        return value
 
 
 class Definition(Body):

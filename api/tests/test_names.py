@@ -246,3 +246,9 @@ def test_the_page_runs_its_own_script_and_no_other(api: given.Api) -> None:
     assert "script-src 'self' 'sha256-" in policy
     assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
     assert "unsafe-eval" not in policy
+
+
+def test_a_body_of_very_many_keys_hears_of_one_error(api: given.Api) -> None:
+    answer = posted(api, "/model/promote", **{f"key{number}": 1 for number in range(200_000)})
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, "body: Value error, a body has at most 100 keys")
