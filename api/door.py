@@ -57,7 +57,7 @@ class Walls:
                 return answer(scope, closed())
             if match is Match.FULL:
                 return None
-            methods |= route.methods
+            methods |= route.methods or set()
         if methods:
             return on_status(scope, 405, headers={"Allow": ", ".join(sorted(methods))})
         return on_status(scope, 404)
