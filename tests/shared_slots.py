@@ -39,7 +39,7 @@ E = TypeVar("E")
 DEFINITION = '''
 """A rule that turns slowly, so that what was learnt a minute ago is worse than what can be learnt now.
 
-A hundred rows are needed to judge by: they take 50 s to arrive, so not every slot finds something to learn.
+A hundred rows are needed to judge by: they take 100 s to arrive, so not every slot finds something to learn.
 """
 
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ from sklearn.linear_model import LogisticRegression
 
 from understudy import Model, Schedule
 
-ROWS_PER_S, ROWS, TURN_S = 2, 300, 1500
+ROWS_PER_S, ROWS, TURN_S = 1, 300, 3000
 
 
 class Turning:
@@ -161,10 +161,10 @@ class Disturbed:
     home: Path
     slots: int
     seed: int
-    models: int = 10
-    every_s: int = 12
+    models: int = 20
+    every_s: int = 20
     at_once: int = 3
-    calm_s: tuple[float, float] = (4.0, 14.0)
+    calm_s: tuple[float, float] = (10.0, 30.0)
     """Between two acts."""
     paused_s: tuple[float, float] = (1.0, 16.0)
     """Some pauses are longer than the ten seconds after which a claim is given up."""
@@ -233,7 +233,7 @@ def last_slots(installed: Installation) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
-    for name, default in {"slots": 1000, "seed": 1, "models": 10, "every-s": 12, "at-once": 3}.items():
+    for name, default in {"slots": 1000, "seed": 1, "models": 20, "every-s": 20, "at-once": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     disturbed = Disturbed(**vars(parser.parse_args()))
     began = time.monotonic()
