@@ -7,6 +7,7 @@ of life ever wait for a load.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event, Thread
 
@@ -28,8 +29,8 @@ LOADS_AT_ONCE = 2
 LOAD_AGAIN_S = 10.0
 """After a champion could not be loaded; its blob may be back by then."""
 
-LOOK_WITHIN_S = 0.25
-"""How long a request waits for a look that is overdue; a log that cannot be read must not stop predictions."""
+LOOK_WITHIN_S = 2.0
+"""How long a request waits for a look that is overdue. None waits while the log is known to be out of reach."""
 LOADED_WITHIN_S = 10.0
 """How long a request waits for a champion that is being loaded."""
 WAIT_S = 0.005
@@ -43,11 +44,14 @@ class Worker:
         self._spares: dict[int, Future[Served]] = {}
         self._again_s: dict[str, float] = {}
         self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, "loading")
-        self._acted_s = self._tried_s = float("-inf")
-        """When the last look began that was acted on, and the last that ended in any way."""
+        self._acted_s = float("-inf")
+        """When the last look began that was acted on."""
+        self._is_blind = False
+        """Whether the last look failed."""
         self._told_s = self._word_s = float("-inf")
         """When the newest pulse was written, and the newest that was there before the last look that was acted on."""
         self._told: Sign | None = None
+        self._position = 0
         self.started = Event()
         """Set once every champion is loaded here, or could not be."""
         self._stop, self._wake = Event(), Event()
@@ -90,31 +94,37 @@ class Worker:
 
     async def _looked(self, since_s: float) -> None:
         """Wait until a look that began after `since_s` was acted on, or has failed; not for long."""
-        while self._acted_s < since_s and self._tried_s < since_s and time.monotonic() < since_s + LOOK_WITHIN_S:
+        while self._acted_s < since_s and not self._is_blind and time.monotonic() < since_s + LOOK_WITHIN_S:
             self.wake()
             await asyncio.sleep(WAIT_S)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            began_s = time.monotonic()
-            try:
-                self._look(began_s)
-            except UnderstudyError as error:
-                log.debug("%s", error)  # the age of the last look grows, and /ready says so
-            except Exception:
-                log.exception("following the log met a bug", extra={"action": "bug"})
-            self._tried_s = began_s
+            self._is_blind = not self._done(self._look)
+            if not self._is_blind:
+                self._done(self._tell)
             self._wake.wait(LOOK_SOON_S if self._spares or not self.started.is_set() else LOOK_EVERY_S)
             self._wake.clear()
 
-    def _look(self, began_s: float) -> None:
-        word_s = self._told_s
+    def _done(self, what: Callable[[], None]) -> bool:
+        """Do it; False where it failed. What lasts shows: the age of the last look at /ready, a silence to all."""
+        try:
+            what()
+        except UnderstudyError as error:
+            log.debug("%s", error)
+            return False
+        except Exception:
+            log.exception("a worker met a bug", extra={"action": "bug"})
+            return False
+        return True
+
+    def _look(self) -> None:
+        began_s, word_s = time.monotonic(), self._told_s
         state = self._journal.catch_up()
         self._act(state)
-        self._acted_s, self._word_s = began_s, word_s
+        self._position, self._acted_s, self._word_s = state.position, began_s, word_s
         if not self._table.outdated:
             self.started.set()
-        self._tell(self._sign(state))
 
     def _act(self, state: Registry) -> None:
         outdated = set()
@@ -156,21 +166,21 @@ class Worker:
         spare.add_done_callback(lambda _: self.wake())
         self._spares[step.began] = spare
 
-    def _sign(self, state: Registry) -> Sign:
+    def _sign(self) -> Sign:
         done = {began: spare.exception() for began, spare in self._spares.items() if spare.done()}
         return Sign(
             worker=self._roster.me,
             starting=not self.started.is_set(),
-            position=state.position,
+            position=self._position,
             serves=self._table.serves,
             ready=frozenset(began for began, error in done.items() if error is None),
             unable={began: said(error) for began, error in done.items() if error is not None},
             lacks=self._table.lacks,
         )
 
-    def _tell(self, sign: Sign) -> None:
+    def _tell(self) -> None:
         """Pulse what is new at once, and otherwise once a second: only ever after a look."""
-        now_s = time.monotonic()
+        sign, now_s = self._sign(), time.monotonic()
         if self._told != sign or now_s - self._told_s >= BEAT_EVERY_S:
             self._roster.tell(sign)
             self._told, self._told_s = sign, now_s

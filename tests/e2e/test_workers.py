@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,9 +99,13 @@ def test_a_promotion_is_answered_when_every_worker_serves_it(installed: Installa
     assert {sign["serves"]["rain"] for sign in signs(installed)} == {answer.json()["position"]}
 
 
-def test_a_worker_that_slept_through_a_promotion_looks_before_it_answers(installed: Installation) -> None:
+def test_a_worker_that_slept_through_a_promotion_looks_before_it_answers(installed: Installation, strace: None) -> None:
+    """Its looks are made slow, or it might have looked already when it comes to the request."""
     parent, (sleeper, *_) = installed.processes["api.main"].pid, workers(installed)
-    with closing(connection_to(installed, sleeper)) as connection, paused(parent):  # it would replace the sleeper
+    with ExitStack() as open_:
+        connection = open_.enter_context(closing(connection_to(installed, sleeper)))
+        open_.enter_context(paused(parent))  # it would replace the sleeper
+        open_.enter_context(slow(sleeper, "fcntl", installed.home / "var/events.db", ms=20))
         with paused(sleeper):
             assert promote(installed, "2").status_code == 200, "silent for ten seconds, it is not waited for"
             send(connection, ROW)
@@ -144,9 +148,9 @@ def test_a_version_that_one_worker_cannot_load_is_put_on_nowhere_and_the_answer_
 
 @pytest.mark.fault(23)
 def test_a_load_that_is_given_up_half_way_is_forgotten(installed: Installation, strace: None) -> None:
-    poor, slow, _ = workers(installed)
+    poor, dawdling, _ = workers(installed)
     blob = next((installed.home / "api/prod_models/sha256").glob(f"*/{digest_of(LARGE)}"))
-    with slow_to_open(slow, blob), little_memory(poor):
+    with slow(dawdling, "openat", blob, ms=2000), little_memory(poor):
         assert promote(installed, "3").status_code == 409
         assert serving(installed) == {"1"}
 
@@ -251,11 +255,11 @@ def little_memory(pid: int) -> Iterator[None]:
 
 
 @contextmanager
-def slow_to_open(pid: int, file: Path) -> Iterator[None]:
-    """Let a process wait two seconds for each opening of a file."""
-    delay = f"inject=openat:delay_enter={2_000_000}"
+def slow(pid: int, call: str, file: Path, *, ms: int) -> Iterator[None]:
+    """Delay each such system call of a process about a file."""
+    inject = f"inject={call}:delay_enter={1000 * ms}"
     tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-p", str(pid), "-P", str(file), "-e", "trace=openat", "-e", delay, "-o", "/dev/null"]
+        ["strace", "-f", "-qq", "-p", str(pid), "-P", str(file), "-e", f"trace={call}", "-e", inject, "-o", "/dev/null"]
     )
     wait_for(lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{pid}/status").read_text(), "the tracer")
     try:
