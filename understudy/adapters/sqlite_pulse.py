@@ -11,6 +11,9 @@ from understudy.adapters import sqlite
 from understudy.errors import StorageUnavailable
 from understudy.ports import Beat
 
+WAIT_S = 1.0
+"""How long a sign of life waits for others; the next one comes soon."""
+
 DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 BEAT = """
 INSERT INTO pulse (who, counter, state) VALUES (?, 1, ?)
@@ -45,7 +48,7 @@ class SqlitePulse:
 def connect(path: Path) -> Connection:
     """Open the pulse; what a power loss has damaged begins anew, for nothing in it is worth a start that fails."""
     try:
-        db = sqlite.connect(path, "pulse", synchronous="OFF")
+        db = sqlite.connect(path, "pulse", synchronous="OFF", wait_s=WAIT_S)
         with sqlite.storage_errors():
             if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
                 return db
@@ -55,4 +58,4 @@ def connect(path: Path) -> Connection:
             raise
     for name in (path.name, f"{path.name}-journal"):
         path.with_name(name).unlink(missing_ok=True)
-    return sqlite.connect(path, "pulse", synchronous="OFF")
+    return sqlite.connect(path, "pulse", synchronous="OFF", wait_s=WAIT_S)
