@@ -41,6 +41,7 @@ class Housekeeping:
         )
         self._seldom: Sequence[tuple[str, Chore]] = (("records", self._trim), ("temporary files", store.sweep))
         self._swept_s = float("-inf")
+        self._failing: set[str] = set()
         self._stop = Event()
         self._thread = Thread(target=self._keep, name="housekeeping", daemon=True)
 
@@ -65,8 +66,11 @@ class Housekeeping:
         for name, chore in chores:
             try:
                 chore()
+                self._failing.discard(name)
             except UnderstudyError as error:
-                log.warning("%s: %s", name, error, extra={"action": "housekeeping.waits"})
+                level = logging.DEBUG if name in self._failing else logging.WARNING  # once, when it begins to fail
+                log.log(level, "%s: %s", name, error, extra={"action": "housekeeping.waits"})
+                self._failing.add(name)
             except Exception:
                 log.exception("looking after %s met a bug", name, extra={"action": "bug"})
 
