@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Host, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Access, closed
@@ -40,22 +40,29 @@ class Walls:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._doors: set[tuple[str, str]] = set()
+        """Method and path of requests for which a door was found, of doors without parameters; `/predict` is one."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-        elif scope["type"] != "http" or (refusal := self._refusal(scope)) is None:
-            await self._app(scope, receive, send)
-        else:
+        elif scope["type"] == "http" and (refusal := self._refusal(scope)) is not None:
             await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """What to answer where there is no door; None where there is one."""
+        asked = scope["method"], scope["path"]
+        if asked in self._doors:
+            return None
         methods: set[str] = set()
         for route, match in matching(scope["app"].routes, scope):
             if not isinstance(route, Door):
                 return answer(scope, closed())
             if match is Match.FULL:
+                if route.path == scope["path"] and not any(isinstance(one, Host) for one in scope["app"].routes):
+                    self._doors.add(asked)
                 return None
             methods |= route.methods or set()
         if methods:
