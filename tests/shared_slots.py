@@ -215,8 +215,8 @@ class Disturbed:
     def _work_off(self, installed: Installation) -> None:
         """End what is open still, without anybody who asks for slots."""
         site = Site(installed)
-        with working(site):
-            eventually(lambda: not any(model["open_runs"] for model in models(installed)))
+        with working(site), working(site):
+            eventually(lambda: not any(model["open_runs"] for model in models(installed)), within_s=1200)
         site.api.close()
 
 
