@@ -191,6 +191,7 @@ class Disturbed:
 
     def _disturb(self, installed: Installation, both: Sequence[Scheduler]) -> None:
         chance = random.Random(self.seed)
+        eventually(lambda: all_serve(installed, self.models), both[0].said, within_s=1200)
         first: dict[str, str] = {}
         while self._come(first, last_slots(installed)) < self.slots:
             time.sleep(chance.uniform(*self.calm_s))
@@ -223,6 +224,10 @@ class Disturbed:
 def models(installed: Installation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = installed.get("/models").json()["items"]
     return found
+
+
+def all_serve(installed: Installation, count: int) -> bool:
+    return len([model for model in models(installed) if model["champion"]]) == count
 
 
 def last_slots(installed: Installation) -> dict[str, str]:

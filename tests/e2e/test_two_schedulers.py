@@ -134,7 +134,7 @@ def works_on_alone(installed: Installation, left: Scheduler, stopped: Scheduler)
 @pytest.mark.fault(62)
 @pytest.mark.timeout(300)
 def test_each_slot_ends_once_while_two_schedulers_are_killed_and_paused(tmp_path: Path) -> None:
-    disturbed = Disturbed(tmp_path, slots=20, seed=7, models=4, every_s=2, calm_s=(0.5, 1.5), paused_s=(0.5, 4.0))
+    disturbed = Disturbed(tmp_path, slots=20, seed=7, models=2, every_s=1, calm_s=(0.5, 1.5), paused_s=(0.5, 4.0))
 
     told = disturbed.run()
 
