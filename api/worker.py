@@ -184,7 +184,7 @@ class Worker:
         if self._told != sign or now_s - self._told_s >= BEAT_EVERY_S:
             self._roster.tell(sign)
             self._told, self._told_s = sign, now_s
-            self._roster.signs()  # whoever will promote must have watched the others for a while
+        self._roster.signs()  # whoever will promote must have watched the others for a while
 
 
 def said(error: BaseException) -> str:

@@ -65,14 +65,29 @@ def is_calm(found: list[dict[str, Any]]) -> bool:
 
 @contextmanager
 def paused(*pids: int) -> Iterator[None]:
-    """Stop processes in the order given; let them go on in the opposite order."""
+    """Stop processes in the order given, none while it holds a lock that others need; then let them go on."""
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda pid=pid: stopped(pid), f"a moment to stop {pid}")  # type: ignore[misc]
     try:
         yield
     finally:
         for pid in reversed(pids):
             resume(pid)
+
+
+def stopped(pid: int) -> bool:
+    """Stop a process; False where that was in the middle of reading or writing a database, and it goes on."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: state_of(pid) in "Tt", "its sleep")
+    held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    if any(line[1] == "POSIX" and line[4] == str(pid) for line in held):
+        resume(pid)
+        return False
+    return True
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def resume(pid: int) -> None:

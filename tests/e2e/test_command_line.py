@@ -143,6 +143,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = Running(folder / "home", models(folder / "models"))
     try:
         running.until_said("curl")
+        for name in ("var", "secrets", "api"):
+            shutil.copytree(running.home / name, folder / "fresh" / name)
         yield running
     finally:
         running.stop()
@@ -155,9 +157,8 @@ def understudy(running: Running) -> Shell:
 
 @pytest.fixture
 def copied(running: Running, tmp_path: Path) -> Iterator[Installation]:
-    """The same state in another place, for a test to spoil, with an API that is not started yet."""
-    for name in ("var", "secrets", "api"):
-        shutil.copytree(running.home / name, tmp_path / name)
+    """The first state in another place, for a test to spoil, with an API that is not started yet."""
+    shutil.copytree(running.home.with_name("fresh"), tmp_path, dirs_exist_ok=True)
     with installation(tmp_path) as copied:
         yield copied
 
