@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +19,7 @@ from understudy.adapters.audit import Audit, audit, file_pages
 from understudy.adapters.commands import checkups, promises
 from understudy.adapters.commands.checkups import Checkup
 from understudy.adapters.commands.promises import Found, Grounds
+from understudy.adapters.commands.seen import asked
 from understudy.adapters.folder_store import FolderStore
 from understudy.events import How, Role, RunClaimed, RunFinished, RunRequested, VersionPromoted
 from understudy.settings import Settings
@@ -114,6 +115,14 @@ def test_workers_that_all_serve_the_newest_promotion_keep_the_first_two(tmp_path
 
     assert (line(1, given).ok, line(2, given).ok) == (True, True)
     assert line(1, given).found.startswith("2 workers answer")
+
+
+@pytest.mark.parametrize("told", [ready(), ready(worker(1, starting=True))])
+def test_where_no_worker_answers_the_second_is_unknown(tmp_path: Path, told: dict[str, Any]) -> None:
+    given = found(tmp_path, told=told)
+
+    assert (line(2, given).known, line(2, given).found) == (False, "unknown: no worker answers")
+    assert not line(1, given).ok
 
 
 def test_a_single_worker_is_told_what_it_cannot_do(tmp_path: Path) -> None:
@@ -220,9 +229,11 @@ def test_a_promotion_without_its_ground_breaks_the_fourth(
 class Anything(BaseHTTPRequestHandler):
     """What a proxy makes of an API that it lends its own token to: whatever is sent is taken."""
 
+    status = 200
+
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
@@ -231,14 +242,20 @@ class Anything(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def open_to_all() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Anything) as server:
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[str]:
+    with answering(Anything) as url:
+        yield url
 
 
 def test_control_that_asks_for_no_token_breaks_the_fourth_and_taking_anything_the_seventh(
@@ -250,6 +267,27 @@ def test_control_that_asks_for_no_token_breaks_the_fourth_and_taking_anything_th
     assert line(7, given).found == "a wrong input was answered with 200"
     assert not line(4, given).ok
     assert not line(7, given).ok
+
+
+class Failing(Anything):
+    status = 502
+
+
+def test_an_api_that_fails_leaves_unknown_whether_control_asks_for_a_token(tmp_path: Path) -> None:
+    with answering(Failing) as url:
+        one = line(4, found(tmp_path, told=ready(worker(1), worker(2)), url=url))
+
+    assert one.ok
+    assert "whether control asks for a token is unknown" in one.found
+
+
+def test_a_proxy_of_the_environment_is_not_told_the_token(open_to_all: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, open_to_all)
+
+    assert asked(f"http://127.0.0.1:{free_port()}/predict", {}, token="client") == (0, b"")
 
 
 # ── 5: trials ────────────────────────────────────────────────────────────────────────────────────

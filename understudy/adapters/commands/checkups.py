@@ -114,12 +114,13 @@ def champions_stored(state: Registry, folder: Path) -> Checkup:
 
 
 def nothing_stale(settings: Settings) -> Checkup:
-    """Writers and runs that were killed leave files behind; each service sweeps its own when it starts."""
+    """Writers and runs that were killed leave files behind; the API sweeps the store, a scheduler its runs, as they go."""
     blobs = older_than(ABANDONED_AFTER_S, settings.store / "writing")
     runs = older_than(ABANDONED_AFTER_S + settings.run_timeout_s, settings.scratch)
     if blobs or runs:
         found = f"{blobs} in the store and {runs} of runs are left over"
-        return Checkup("temporary files", False, found, "Start both services again: they sweep them.")
+        remedy = "Start both services: the API sweeps each minute, a scheduler every 30 s. If it stays, see logs/."
+        return Checkup("temporary files", False, found, remedy)
     return Checkup("temporary files", True, "none is left over")
 
 

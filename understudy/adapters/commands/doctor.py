@@ -94,7 +94,7 @@ def api(client: ApiClient, settings: Settings) -> Checkup:
         ready = client.readiness()
     except Unavailable as error:
         return Checkup("API", False, error.problem, error.remedy)
-    return Checkup("API", ready["ready"], f"{address(settings)}: {ready['reason']}", "See logs/api.jsonl.")
+    return Checkup("API", ready["ready"], f"{address(settings)}: {ready['reason']}", "See logs/api*.jsonl.")
 
 
 def read_log(client: ApiClient, settings: Settings, grounds: Grounds) -> Audit | None:

@@ -110,7 +110,7 @@ def requests_never_fail(found: Found) -> Checkup:
     wanted = found.settings.api_workers
     for sign in answering:
         for model, why in sign.lacks.items():
-            return broken(f"worker {sign.worker} does not serve {model}: {why}", "See `store` and logs/api.jsonl.")
+            return broken(f"worker {sign.worker} does not serve {model}: {why}", "See `store` and logs/api*.jsonl.")
     if len(answering) < wanted:
         return broken(f"{len(answering)} of {wanted} workers answer", LOOK_AGAIN)
     if len(answering) == 1:
@@ -130,6 +130,8 @@ def nobody_answers_older(found: Found) -> Checkup:
     if found.log is None:
         return unknown("the log cannot be read")
     answering = [sign for sign in found.signs if not sign.starting]
+    if not answering:
+        return unknown("no worker answers")
     newest = {name: model.promotions[-1] for name, model in found.log.state.models.items() if model.promotions}
     for name, promotion in newest.items():
         for sign in answering:
@@ -172,9 +174,10 @@ def serves_on_a_ground(found: Found) -> Checkup:
                 remedy = f"Look at `understudy why {name}`, and demote or promote with a reason."
                 return broken(f"version {promotion.version} of {name}, promoted at {promotion.position}, {why}", remedy)
             counts[promotion.how] += 1
-    if (answered := open_control(found)) is not None:
+    answered = control_answers(found)
+    if answered not in (None, 401, 403):
         return broken(f"POST /model/promote without a token was answered with {answered}", "Put the API out of reach.")
-    asks = "control asks for a token" if found.ready is not None else "whether control asks for a token is unknown"
+    asks = "whether control asks for a token is unknown" if answered is None else "control asks for a token"
     return well(
         f"promotions in the log, each on its ground and after a trial that passed: {sum(counts.values())} (by a "
         f"verdict {counts['promotion']}, by an override with a reason {counts['override']}, by a demotion "
@@ -199,12 +202,12 @@ def groundless(model: str, promotion: Promotion, grounds: Grounds) -> str | None
     return None
 
 
-def open_control(found: Found) -> int | None:
-    """How a promotion that names nothing, and carries no token, was answered; None where that was a refusal."""
+def control_answers(found: Found) -> int | None:
+    """The status that a promotion without a name and a token gets; None where nothing, or a failing API, answers."""
     if found.ready is None:
         return None
     status = asked(found.url + "/model/promote", {}, token=None)[0]
-    return None if status in (0, 401, 403, 503) else status
+    return None if status == 0 or status >= 500 else status
 
 
 def nothing_is_executed(found: Found) -> Checkup:
@@ -287,7 +290,7 @@ def wrong_input_is_answered(found: Found) -> Checkup:
     except (ValueError, KeyError, TypeError):
         remedy = ""
     if not 400 <= status < 500 and not (status == 503 and remedy):
-        return broken(f"a wrong input was answered with {status}", "See logs/api.jsonl.")
+        return broken(f"a wrong input was answered with {status}", "See logs/api*.jsonl.")
     if not remedy or len(body) > SHORT:
         return broken(f"a wrong input got {len(body)} bytes that do not say what to do", "Is a proxy in between?")
     return well(f"a wrong input sent now got {status}, {len(body)} bytes and what to do; no bug was logged in a day")

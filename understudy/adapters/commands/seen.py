@@ -54,7 +54,9 @@ def asked(url: str, body: object, *, token: str | None) -> tuple[int, bytes]:
     """Status and body of an answer; 0 where there is none."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = requests.post(url, json=body, headers=headers, timeout=ANSWER_S, allow_redirects=False)
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy of the environment must not be told the token
+            answer = session.post(url, json=body, headers=headers, timeout=ANSWER_S, allow_redirects=False)
+            return answer.status_code, answer.content
     except requests.RequestException:
         return 0, b""
-    return answer.status_code, answer.content
