@@ -26,7 +26,10 @@ def promote(
     idempotency_key: Key = None,
     if_match: Annotated[str | None, Header(max_length=100)] = None,
 ) -> dict[str, Any]:
-    """Answers once the version serves. The same `Idempotency-Key` gets the same answer and promotes nothing."""
+    """Answers once the version serves. The same `Idempotency-Key` gets the same answer and promotes nothing.
+
+    A key under which nothing had to be promoted, since the version served already, is not remembered.
+    """
     wish = Wish(
         model=body.model_name,
         version=body.model_version_id,
