@@ -93,7 +93,7 @@ def killed_at(bench: Bench, call: str, when: int, *, new: bool = False) -> int:
 
 @pytest.mark.fault(48)
 def test_a_kill_at_any_class_of_system_call_loses_nothing_that_was_acknowledged(bench: Bench) -> None:
-    sample = bench.points(each=4)
+    sample = bench.points(each=2)
 
     extra = [killed_at(bench, call, when) for call, when in sample]
 
@@ -149,7 +149,7 @@ def refused_at(bench: Bench, call: str, when: int, error: str) -> list[str]:
 
 def test_a_system_call_that_fails_costs_at_most_its_own_append_and_the_log_recovers(bench: Bench) -> None:
     """The storage's part of fault 52."""
-    sample = [point for point in bench.points(each=4) if point[0] in REFUSALS and point != OPENING]
+    sample = [point for point in bench.points(each=2) if point[0] in REFUSALS and point != OPENING]
 
     answers = [refused_at(bench, call, when, REFUSALS[call][0]) for call, when in sample]
 

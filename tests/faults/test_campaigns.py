@@ -25,10 +25,10 @@ def campaign(home: Path, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None
 
 
 SHORT = [
-    Plan(seed=1, kills=3, workers=1, schedulers=1, trains=False),
-    Plan(seed=11, kills=3, workers=3, schedulers=1),
+    Plan(seed=1, kills=2, workers=1, schedulers=1, trains=False),
+    Plan(seed=11, kills=2, workers=3, schedulers=1, first=1),
 ]
-"""The API, a scheduler and the API; the API's parent, a run and a worker; each with a cut network in between."""
+"""The API, while the network is cut, and a scheduler; a run and a worker."""
 
 LONG = [
     Plan(seed=101, kills=75, workers=1, schedulers=1),
