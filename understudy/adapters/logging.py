@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.adapters.log_file import LogFile
-from understudy.redaction import LONGEST_TEXT, redacted, without_secrets
+from understudy.redaction import redacted, without_secrets
 
 #: What every record has; the rest was given as `extra`.
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -111,4 +111,4 @@ class Readable(logging.Formatter):
         text = f"{time} {record.levelname:7} {self._process}: {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-        return redacted(CONTROL.sub(" ", text[:LONGEST_TEXT]).encode(errors="replace").decode())
+        return CONTROL.sub(" ", redacted(text)).encode(errors="replace").decode()

@@ -114,7 +114,7 @@ def champions_stored(state: Registry, folder: Path) -> Checkup:
 
 
 def nothing_stale(settings: Settings) -> Checkup:
-    """Writers and runs that were killed leave files behind; the API sweeps the store, a scheduler its runs, as they go."""
+    """Writers and runs that were killed leave files behind; the API sweeps the store, a scheduler its runs."""
     blobs = older_than(ABANDONED_AFTER_S, settings.store / "writing")
     runs = older_than(ABANDONED_AFTER_S + settings.run_timeout_s, settings.scratch)
     if blobs or runs:
