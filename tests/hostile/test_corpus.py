@@ -89,9 +89,9 @@ def refused_in_trial(hostile: Hostile, targets: Targets) -> None:
 
 
 def one_of_each() -> list[Hostile]:
-    """One file for each kind and layer of those that only a trial can refuse, and one that a check refuses."""
-    first = {(hostile.kind, hostile.layer): hostile for hostile in reversed(list(corpus()))}
-    return [one for (_, layer), one in sorted(first.items()) if layer in ("load", "answers", "limits")]
+    """One file of each form for each layer of those that only a trial can refuse, and one that asks for memory."""
+    first = {(one.kind.split()[0], "memory" in one.says, one.layer): one for one in reversed(list(corpus()))}
+    return [one for (_, _, layer), one in sorted(first.items()) if layer in ("load", "answers", "limits")]
 
 
 @pytest.mark.fault(8)
