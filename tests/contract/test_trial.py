@@ -33,6 +33,7 @@ def test_a_sound_version_passes_with_everything_measured() -> None:
     assert outcome.environment == current_environment()
     report = outcome.report
     assert (report["serves"], report["finite"], report["constant"]) == ("onnx", True, False)
+    assert type(report["landlock"]) is int
     assert report["golden_rows"] == len(made("logistic").open().golden.rows)
     assert 20 < report["peak_mb"] < 1000
     assert report["latency"]["champion_ms"] is None

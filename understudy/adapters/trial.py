@@ -55,8 +55,8 @@ class TrialReport:
     """A sentence."""
     environment: str
     report: Mapping[str, Any] = field(default_factory=dict)
-    """What was measured: serves, golden_rows, peak_mb, load_ms, finite, constant, latency; and whether the process was
-    confined. Empty where it failed."""
+    """What was measured: serves, golden_rows, peak_mb, load_ms, finite, constant, latency; and landlock, the version
+    of the interface by which the process was confined, 0 where it was not. Empty where it failed."""
 
 
 class _Outcome(msgspec.Struct):

@@ -44,10 +44,10 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     header = json.loads(sys.stdin.buffer.readline())
     limit(header["limits"])
-    confined = confine()
+    landlock = confine()
     try:
         candidate, found = trial(header["candidate"], sys.stdin.buffer)
-        report = {**found, "confined": confined}
+        report = {**found, "landlock": landlock}
         tell(answer_to, True, "It loads and answers its golden rows.", report)
         if header["champion"] is not None:
             beside = {**report, "latency": beside_champion(candidate, header["champion"], sys.stdin.buffer)}
