@@ -76,7 +76,7 @@ def test_a_token_that_an_error_quotes_is_not_written(tmp_path: Path, capsys: pyt
         LOG.error("Refused: {'Authorization': 'Bearer abc-DEF_123'}")
 
     assert logs.file is not None
-    assert "Bearer …" in (shown := capsys.readouterr().err)
+    assert "'Authorization': '…'" in (shown := capsys.readouterr().err)
     assert "abc-DEF_123" not in logs.file.read_text() + shown
 
 
