@@ -55,12 +55,16 @@ class Housekeeping:
 
     def _keep(self) -> None:
         while not self._stop.is_set():
-            if self._duty.is_mine():
-                self._do(self._often)
-                if time.monotonic() - self._swept_s >= TRIM_EVERY_S:
-                    self._swept_s = time.monotonic()
-                    self._do(self._seldom)
+            self._do((("all of it", self._turn),))
             self._stop.wait(EVERY_S)
+
+    def _turn(self) -> None:
+        if not self._duty.is_mine():
+            return
+        self._do(self._often)
+        if time.monotonic() - self._swept_s >= TRIM_EVERY_S:
+            self._swept_s = time.monotonic()
+            self._do(self._seldom)
 
     def _do(self, chores: Sequence[tuple[str, Chore]]) -> None:
         for name, chore in chores:

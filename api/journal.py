@@ -15,6 +15,11 @@ from understudy.state import Registry
 PACE = 0.5
 """Seconds that pass in the log in one second, while the clock lies behind its newest event."""
 
+NEWS_WITHIN_S = 0.25
+"""How long a question waits for somebody else's look at the log."""
+BLIND_FOR_S = 1.0
+"""After a look that failed, questions are answered from what is known."""
+
 Decide = Callable[[Registry, datetime], Sequence[Fact]]
 
 
@@ -36,7 +41,7 @@ class Journal:
         self.state = Registry()
         self.damage: LogTampered | None = None
         """Set for good once the log does not extend what was read from it: control is read-only from then on."""
-        self._looked_s = time.monotonic()
+        self._looked_s, self._failed_s = time.monotonic(), float("-inf")
         self._newest = (datetime.min.replace(tzinfo=UTC), self._looked_s)
         """Time of the newest event, and when this process read it on its own monotonic clock."""
         self.catch_up()
@@ -55,14 +60,19 @@ class Journal:
             return self.state
 
     def newest(self) -> Registry:
-        """The newest state that can be had: another process may have written a moment ago.
+        """The newest state that can be had soon: another process may have written a moment ago.
 
         While the log cannot be read that is the last one known, for questions are answered all the same.
         """
+        if time.monotonic() - self._failed_s < BLIND_FOR_S or not self._looking.acquire(timeout=NEWS_WITHIN_S):
+            return self.state
         try:
             return self.catch_up()
         except UnderstudyError:
+            self._failed_s = time.monotonic()
             return self.state
+        finally:
+            self._looking.release()
 
     def decide(self, decide: Decide) -> Registry:
         """Append what `decide` says of the newest state, and return the state after it.

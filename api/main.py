@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
+        await service.start()
         try:
             yield
         finally:
@@ -98,7 +98,7 @@ def main() -> int:
             configure_logging(settings.logs, process="api")
             make_ready(settings)
             with closing(SqlitePulse(pulse_of(settings))) as pulse:
-                Supervisor(config, app_of_this_process, pulse).run()
+                return Supervisor(config, app_of_this_process, pulse).run()
     except UnderstudyError as error:
         sys.stderr.write(f"understudy api: {error}\n")
         return 2

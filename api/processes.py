@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
 STARTS_WITHIN_S = 60.0
 """Imports take seconds on a busy machine: who was killed for them would be killed for ever."""
+LONGEST_PAUSE_S = 30.0
+"""Between starts of children that never come to serve."""
+REFUSED = 2
+"""Exit code of a process that has said in one line why it cannot serve."""
 KILLED_AFTER_S = 5.0
 """Beyond the grace that a server has for its requests in flight."""
 
@@ -48,7 +52,8 @@ class Server(uvicorn.Server):
         super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._stopping.set()
+        # By a thread: a second signal amid `set` would wait for ever for the lock that the first one holds.
+        threading.Thread(target=self._stopping.set, daemon=True).start()
         super().handle_exit(sig, frame)
 
 
@@ -59,7 +64,14 @@ class Child(Process):
         self._build = build
         self._asked_s: float | None = None
         self._heard = False
+        self.served = False
+        """It has answered that it serves."""
         super().__init__(config, sockets)
+
+    def _healthcheck(self, timeout: float) -> bool | None:
+        found = super()._healthcheck(timeout)
+        self.served = self.served or found is True
+        return found
 
     def is_alive(self, timeout: float = 5) -> bool:
         """Whether it answers a ping within `timeout` seconds, once it has answered its first."""
@@ -94,7 +106,7 @@ class Child(Process):
             super().target(sockets)
         except UnderstudyError as error:
             sys.stderr.write(f"understudy api: {error}\n")
-            sys.exit(1)
+            sys.exit(REFUSED)
 
     def always_pong(self) -> None:
         try:
@@ -108,49 +120,78 @@ class Supervisor:
 
     def __init__(self, config: uvicorn.Config, build: Build, pulse: Pulse) -> None:
         self._config, self._build, self._pulse = config, build, pulse
-        self._wanted = threading.Event()
+        self._asked = False
+        """A plain flag, for signal handlers may come at any moment, also into each other."""
+        self._children: list[Child] = []
         self._sockets: list[socket.socket] = []
+        self._has_served = False
+        self._pause_s, self._next_s = 0.0, 0.0
 
-    def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._wanted.set())
+    def run(self) -> int:
+        """Serve until SIGTERM, SIGINT or SIGHUP; an exit code.
+
+        It is not 0 where no child ever came to serve, and one said why it never will.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._ask)
         self._sockets = [self._config.bind_socket()]
-        children = [self._begun() for _ in range(self._config.workers)]
-        while not self._wanted.wait(LOOK_EVERY_S):
-            children = [self._replaced(child) for child in children]
-        for child in children:
-            child.terminate()
-        for child in children:
-            self._end(child)
+        try:
+            while not self._asked:
+                if self._is_refused():
+                    return REFUSED
+                self._fill()
+                time.sleep(LOOK_EVERY_S)
+        finally:
+            self._end()
+        return 0
 
-    def _begun(self) -> Child:
-        child = Child(self._config, self._sockets, self._build)
-        child.start()
-        return child
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
 
-    def _replaced(self, child: Child) -> Child:
-        if self._wanted.is_set() or child.is_alive(timeout=self._config.timeout_worker_healthcheck):
-            return child
+    def _is_refused(self) -> bool:
+        """Let go of the children that have ended; True where starting more is of no use."""
+        for child in [*self._children]:
+            if self._asked or child.is_alive(timeout=self._config.timeout_worker_healthcheck):
+                self._has_served = self._has_served or child.served
+                continue
+            self._children.remove(child)
+            self._bury(child)
+            if child.exitcode == REFUSED and not self._has_served:
+                return True
+            self._pause_s = 0.0 if child.served else min(max(1.0, 2 * self._pause_s), LONGEST_PAUSE_S)
+            self._next_s = time.monotonic() + self._pause_s
+        return False
+
+    def _bury(self, child: Child) -> None:
+        """End a child that answers no ping, and tell of its end."""
+        silent = child.process.is_alive()
         child.kill()
         child.process.join()
-        log.warning(
-            "Worker process %s has ended (%s) and is replaced.",
-            child.pid,
-            child.exitcode,
-            extra={"action": "worker.replaced", "ended": child.pid, "code": child.exitcode},
-        )
-        self._forget(child)
-        return child if self._wanted.is_set() else self._begun()
-
-    def _forget(self, child: Child) -> None:
+        how = "answered no ping and was killed" if silent else f"has ended ({child.exitcode})"
+        facts = {"action": "worker.replaced", "ended": child.pid, "code": child.exitcode}
+        log.warning("Worker process %s %s; another takes its place.", child.pid, how, extra=facts)
         try:
             forget_process(self._pulse, child.pid or 0)
-        except UnderstudyError as error:
+        except (UnderstudyError, ValueError) as error:
             log.warning("%s", error, extra={"action": "worker.remembered"})  # it falls silent in ten seconds
 
-    def _end(self, child: Child) -> None:
-        child.process.join((self._config.timeout_graceful_shutdown or 0) + KILLED_AFTER_S)
-        if child.process.is_alive():
-            child.process.kill()
-            child.process.join()
+    def _fill(self) -> None:
+        """Start what is missing, after a pause where the last one never came to serve."""
+        while len(self._children) < self._config.workers and time.monotonic() >= self._next_s:
+            child = Child(self._config, self._sockets, self._build)
+            try:
+                child.start()
+            except OSError as error:
+                log.error("No worker can be started: %s", error, extra={"action": "worker.unstarted"})
+                self._next_s = time.monotonic() + LONGEST_PAUSE_S
+                return
+            self._children.append(child)
+
+    def _end(self) -> None:
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            child.process.join((self._config.timeout_graceful_shutdown or 0) + KILLED_AFTER_S)
+            if child.process.is_alive():
+                child.process.kill()
+                child.process.join()

@@ -53,8 +53,9 @@ class Roster:
             now_s = self._clock()
             beats = self._beats()
             self._watch.see(beats, now_s)
-            silent = [who for who in beats if self._is_silent(who, now_s)]
-        self._pulse.forget(silent)
+            silent = {who: beat for who, beat in beats.items() if self._is_silent(who, now_s)}
+        if silent:
+            self._pulse.forget_unmoved(silent)
 
     def leave(self) -> None:
         """The last sign of life."""

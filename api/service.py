@@ -1,6 +1,7 @@
 """Everything one API process holds, wired together once by `create_app`."""
 
 import asyncio
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -26,7 +27,7 @@ from understudy.adapters.sqlite_log import SqliteLog
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.adapters.trial import current_environment
-from understudy.errors import NothingServes
+from understudy.errors import NothingServes, StorageUnavailable
 from understudy.events import Role
 from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
@@ -76,23 +77,29 @@ class Service:
                 self.journal.state.model(model)
             raise
 
-    def start(self) -> None:
-        """Load every champion, then answer."""
+    async def start(self) -> None:
+        """Load every champion, then answer; told to stop meanwhile, wait no longer."""
         self.recorder.start()
         self.worker.start()
-        self.worker.started.wait()
         self.housekeeping.start()
+        while not self.worker.started.is_set() and not self.stopping.is_set():
+            await asyncio.sleep(0.02)
 
     def stop(self) -> None:
-        """End the threads, write what is waiting, close what was opened."""
+        """Write what is waiting, end the threads, close what was opened; one that fails costs none of the others."""
         self.stopping.set()
-        self.housekeeping.stop()
-        self.worker.stop()
-        self.roster.leave()
-        self.recorder.stop()
-        self.table.close()
-        for port in (self.log, self.reader, self.records, self.pulse, self.trials):
-            port.close()
+        with ExitStack() as last:
+            for port in (self.log, self.reader, self.records, self.pulse, self.trials):
+                last.callback(port.close)
+            last.callback(self.table.close)
+            last.callback(self._leave)
+            last.callback(self.worker.stop)
+            last.callback(self.housekeeping.stop)
+            last.callback(self.recorder.stop)
+
+    def _leave(self) -> None:
+        with suppress(StorageUnavailable):  # it falls silent then
+            self.roster.leave()
 
 
 def make_ready(settings: Settings) -> None:

@@ -8,15 +8,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event, Thread
+from concurrent.futures import Future
+from threading import Event, Semaphore, Thread
 
 from api.journal import Journal
 from api.roster import Roster
 from api.serving import Served, ServingTable
 from understudy.errors import NothingServes, UnderstudyError
 from understudy.rollout import Free, Prepare, Sign, Swap, must_look, steps
-from understudy.state import Registry
+from understudy.state import Registry, Version
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ LOAD_AGAIN_S = 10.0
 """After a champion could not be loaded; its blob may be back by then."""
 
 LOOK_WITHIN_S = 2.0
-"""How long a request waits for a look that is overdue. None waits while the log is known to be out of reach."""
+"""How long a request waits for a look that is overdue."""
+BLIND_FOR_S = 1.5
+"""After a look that failed no request waits: the log is out of reach. Longer than one that fails, and far shorter than
+the silence after which others give this worker up."""
 LOADED_WITHIN_S = 10.0
 """How long a request waits for a champion that is being loaded."""
 WAIT_S = 0.005
@@ -43,15 +46,16 @@ class Worker:
         self._journal, self._table, self._roster = journal, table, roster
         self._spares: dict[int, Future[Served]] = {}
         self._again_s: dict[str, float] = {}
-        self._loading = ThreadPoolExecutor(LOADS_AT_ONCE, "loading")
+        self._loads = Semaphore(LOADS_AT_ONCE)
         self._acted_s = float("-inf")
         """When the last look began that was acted on."""
-        self._is_blind = False
-        """Whether the last look failed."""
+        self._failed_s = float("-inf")
+        """When the last look that failed was given up."""
         self._told_s = self._word_s = float("-inf")
         """When the newest pulse was written, and the newest that was there before the last look that was acted on."""
         self._told: Sign | None = None
         self._position = 0
+        self._failing: set[str] = set()
         self.started = Event()
         """Set once every champion is loaded here, or could not be."""
         self._stop, self._wake = Event(), Event()
@@ -64,7 +68,8 @@ class Worker:
         self._stop.set()
         self.wake()
         self._thread.join()
-        self._loading.shutdown(wait=False, cancel_futures=True)
+        for spare in self._spares.values():
+            spare.cancel()
 
     def wake(self) -> None:
         """Look at once: there is something new in the log."""
@@ -93,25 +98,32 @@ class Worker:
             await asyncio.sleep(WAIT_S)
 
     async def _looked(self, since_s: float) -> None:
-        """Wait until a look that began after `since_s` was acted on, or has failed; not for long."""
-        while self._acted_s < since_s and not self._is_blind and time.monotonic() < since_s + LOOK_WITHIN_S:
+        """Wait until a look that began after `since_s` was acted on, but not while the log is out of reach."""
+        while self._acted_s < since_s and (now_s := time.monotonic()) < since_s + LOOK_WITHIN_S:
             self.wake()
+            if now_s - self._failed_s < BLIND_FOR_S:
+                return
             await asyncio.sleep(WAIT_S)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
-            self._is_blind = not self._done(self._look)
-            if not self._is_blind:
+            if self._done(self._look):
                 self._done(self._tell)
+            else:
+                self._failed_s = time.monotonic()
             self._wake.wait(LOOK_SOON_S if self._spares or not self.started.is_set() else LOOK_EVERY_S)
             self._wake.clear()
 
     def _done(self, what: Callable[[], None]) -> bool:
-        """Do it; False where it failed. What lasts shows: the age of the last look at /ready, a silence to all."""
+        """Do it; False where it failed, which is told when it begins."""
+        name = what.__name__
         try:
             what()
+            self._failing.discard(name)
         except UnderstudyError as error:
-            log.debug("%s", error)
+            level = logging.DEBUG if name in self._failing else logging.WARNING
+            log.log(level, "%s", error, extra={"action": "worker.waits"})
+            self._failing.add(name)
             return False
         except Exception:
             log.exception("a worker met a bug", extra={"action": "bug"})
@@ -157,14 +169,24 @@ class Worker:
         return True
 
     def _load(self, state: Registry, step: Swap | Prepare) -> None:
-        version = state.version(step.model, step.version)
-        try:
-            spare = self._loading.submit(self._table.prepare, version)
-        except RuntimeError as error:  # no thread can be started
-            spare = Future()
-            spare.set_exception(error)
+        """Begin to load; by a thread that ends with the process, whatever it hangs on."""
+        spare: Future[Served] = Future()
         spare.add_done_callback(lambda _: self.wake())
         self._spares[step.began] = spare
+        version = state.version(step.model, step.version)
+        try:
+            Thread(target=self._prepare, args=(version, spare), name="loading", daemon=True).start()
+        except RuntimeError as error:  # the system gives no more threads
+            spare.set_exception(error)
+
+    def _prepare(self, version: Version, spare: Future[Served]) -> None:
+        with self._loads:
+            if not spare.set_running_or_notify_cancel():
+                return
+            try:
+                spare.set_result(self._table.prepare(version))
+            except BaseException as error:  # noqa: BLE001 - told to whoever asks for the result
+                spare.set_exception(error)
 
     def _sign(self) -> Sign:
         done = {began: spare.exception() for began, spare in self._spares.items() if spare.done()}

@@ -89,7 +89,7 @@ class Parts:
 
     def connect(self, **options: Any) -> ApiClient:
         """A client for one thread, with the scheduler's token. `options`: as for ApiClient."""
-        return ApiClient(self._settings.api_url, token_of("scheduler", self._settings), **options)
+        return ApiClient(self._settings.api_address, token_of("scheduler", self._settings), **options)
 
     def start(self) -> None:
         for part in self._own:
@@ -127,7 +127,7 @@ class Parts:
         while not self._stop.is_set():
             try:
                 api.get("/health")
-                log.info("The API answers at %s.", self._settings.api_url, extra={"action": "scheduler.started"})
+                log.info("The API answers at %s.", self._settings.api_address, extra={"action": "scheduler.started"})
                 break
             except UnderstudyError as error:
                 if pause_s > 1.0:

@@ -122,6 +122,9 @@ class Pulse(Protocol):
     def forget(self, who: Iterable[str]) -> None:
         """Drop those; unknown names are a no-op."""
 
+    def forget_unmoved(self, beats: Mapping[str, Beat]) -> None:
+        """Drop those whose counter is still the one that was read: who has come back meanwhile stays."""
+
     def close(self) -> None: ...
 
 

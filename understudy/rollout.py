@@ -10,13 +10,13 @@ the look, and no longer, see `must_look`. A look that follows a silence, and the
 before it, count for nothing: somebody may have committed after it and have answered already, without us.
 
 For the same reason a worker that starts pulses first and reads the log then; and a promoter commits first and reads the
-pulses then. A worker pulses only after a look, so that one that cannot reach the log falls silent and is not waited for.
+pulses then. A worker pulses only after a look: one that cannot reach the log falls silent and is not waited for.
 
 A start is named by its position in the log, since keys may be used again.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from understudy.state import Registry
@@ -56,8 +56,10 @@ class Sign:
 
     @classmethod
     def from_json(cls, worker: str, told: Mapping[str, Any]) -> "Sign":
-        unable = {int(began): why for began, why in told["unable"].items()}
-        return cls(worker=worker, **{**told, "ready": frozenset(told["ready"]), "unable": unable})
+        """Read a sign; members that another release has or lacks do no harm."""
+        known = {field.name: told[field.name] for field in fields(cls) if field.name in told}
+        unable = {int(began): why for began, why in told.get("unable", {}).items()}
+        return cls(**{**known, "worker": worker, "ready": frozenset(told.get("ready", ())), "unable": unable})
 
 
 @dataclass(frozen=True)

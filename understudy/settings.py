@@ -21,6 +21,8 @@ SHORTEST_TOKEN = 32
 
 REMEDY = "See the settings table in README.md."
 
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, never listened on
+
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -33,7 +35,9 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     api_workers: int = Field(1, ge=1, le=64, description="Processes that answer for the API.")
-    api_url: str = Field("http://127.0.0.1:8000", description="Where the scheduler and the command line find the API.")
+    api_url: str = Field(
+        "http://127.0.0.1:8000", description="Where the API is found; unless set, it follows host and port."
+    )
     open: Names = Field(("predict", "read"), description="What needs no token: `predict`, `read`, both or nothing.")
     allowed_hosts: Names = Field(("localhost", "127.0.0.1", "api"), description="Host names that are answered.")
     cors_origins: Names = Field((), description="Origins whose pages may call the API.")
@@ -93,6 +97,14 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[!-~]*", token):
             raise ValueError("a token is sent in a header: it holds letters, digits and signs, and no space")
         return value
+
+    @property
+    def api_address(self) -> str:
+        """Where the scheduler and the command line find the API: as it is set, or here where it would listen."""
+        if "api_url" in self.model_fields_set:
+            return self.api_url
+        host = ANY_HOST.get(self.api_host, self.api_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def var(self) -> Path:

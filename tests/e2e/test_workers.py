@@ -167,6 +167,7 @@ def test_workers_that_start_in_the_middle_of_promotions_serve_the_committed_vers
     seen, wrong = 0, []
     for number in range(6):
         version = "2" if number % 2 == 0 else "1"
+        wait_for(lambda: len(workers(installed)) == WORKERS, "all workers")
         victim = workers(installed)[number % WORKERS]
         os.kill(victim, signal.SIGKILL)
         assert promote(installed, version).status_code == 200

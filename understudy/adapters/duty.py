@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from understudy.adapters.sqlite import storage_errors
+from understudy.errors import StorageUnavailable
 
 
 class Duty:
@@ -24,13 +25,18 @@ class Duty:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            raise no_locks() from error
         return True
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until no other thread or process is in such a block, and be alone in it."""
         with self._thread:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise no_locks() from error
             try:
                 yield
             finally:
@@ -38,3 +44,9 @@ class Duty:
 
     def close(self) -> None:
         self._file.close()
+
+
+def no_locks() -> StorageUnavailable:
+    return StorageUnavailable(
+        "The volume of `var/` keeps no locks.", remedy="Put it on a local volume, as the databases need one too."
+    )

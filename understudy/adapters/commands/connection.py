@@ -9,8 +9,6 @@ from understudy.adapters.api_client import ApiClient, TokenSource, token_of
 from understudy.errors import NotFound, Unauthenticated
 from understudy.settings import Settings, read_settings
 
-ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, never listened on
-
 
 def current_settings() -> Settings:
     """Raises BadSettings."""
@@ -18,11 +16,7 @@ def current_settings() -> Settings:
 
 
 def address(settings: Settings) -> str:
-    """Where the API is: as it is set, otherwise on this machine where it would listen."""
-    if "api_url" in settings.model_fields_set:
-        return settings.api_url
-    host = ANY_HOST.get(settings.api_host, settings.api_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
+    return settings.api_address
 
 
 def reading(settings: Settings, *, retries: int = 1) -> "closing[ApiClient]":
