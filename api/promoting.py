@@ -16,12 +16,15 @@ from api.worker import Worker, said
 from understudy import promotion
 from understudy.compatibility import differences
 from understudy.errors import Conflict, SignatureChanged, Unavailable, UnderstudyError
-from understudy.events import Role
+from understudy.events import PromotionAborted, Role
 from understudy.promotion import Wish
 from understudy.rollout import READY_WITHIN_S, SERVED_WITHIN_S, behind, readiness
 from understudy.state import Model, Pending, Promotion, Registry
 
 LOOK_EVERY_S = 0.02
+WHY_WITHIN = 100
+"""Events after a start among which its end is looked for."""
+OTHER = "another version became champion meanwhile"
 
 
 class Promoter:
@@ -56,7 +59,7 @@ class Promoter:
             self._prepare_everywhere(wish, pending)
             state = self._commit(wish, pending)
             self._worker.wake()
-        done = fulfilled(state.model(wish.model), wish)
+        done = fulfilled(state.model(wish.model), wish, why=self._why_not(pending))
         self._wait_until_served(wish.model, done)
         return done
 
@@ -122,6 +125,12 @@ class Promoter:
                 raise Unavailable(why.strip(), remedy=SAME_KEY)
             self._pause()
 
+    def _why_not(self, pending: Pending | None) -> str:
+        """Why a start came to nothing, as the log has it."""
+        entries = [] if pending is None else self._journal.read(after=pending.position, limit=WHY_WITHIN)
+        aborted = [entry.event for entry in entries if isinstance(entry.event, PromotionAborted)]
+        return next((event.why for event in aborted if pending and event.key == pending.key), OTHER)
+
     def _pause(self) -> None:
         """Raises Unavailable where this process is told to stop."""
         if self._stopping.wait(LOOK_EVERY_S):
@@ -135,14 +144,14 @@ class Promoter:
         )
 
 
-def fulfilled(model: Model, wish: Wish) -> Promotion:
-    """The promotion that fulfils `wish`; raises Conflict where another one came first."""
+def fulfilled(model: Model, wish: Wish, *, why: str) -> Promotion:
+    """The promotion that fulfils `wish`; raises Conflict, and says `why`, where it came to nothing."""
     done = promotion.done(model, wish.key)
     if done is None and model.champion == wish.version:
         done = model.promotions[-1]
     if done is None:
         raise Conflict(
-            f"Another version of {wish.model} became champion meanwhile.", remedy="Look at it, and decide again."
+            f"Version {wish.version} of {wish.model} was not promoted: {why}.", remedy="Look at it, and decide again."
         )
     return done
 
