@@ -136,3 +136,31 @@ def test_a_closed_pulse_says_that_it_cannot_be_used(pulse: Pulse) -> None:
 
     with pytest.raises(StorageUnavailable, match="closed"):
         pulse.beat("a", {})
+
+
+def test_who_has_beaten_since_he_was_read_is_not_forgotten(pulse: Pulse) -> None:
+    pulse.beat("silent", {})
+    pulse.beat("waking", {})
+    seen = pulse.read()
+    pulse.beat("waking", {"serves": {}})
+
+    pulse.forget_unmoved(seen)
+
+    assert pulse.read() == {"waking": Beat(2, {"serves": {}})}
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_bytes(b"nothing that we know" * 400)])
+def test_a_pulse_that_is_removed_or_spoilt_while_it_is_in_use_begins_anew_for_all(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    one, other = SqlitePulse(tmp_path / "pulse.db"), SqlitePulse(tmp_path / "pulse.db")
+    one.beat("one", {})
+
+    spoil(tmp_path / "pulse.db")
+
+    for _ in range(2):  # whoever is first makes it anew, perhaps under the eyes of the other
+        one.beat("one", {})
+        other.beat("other", {})
+    assert one.read().keys() == other.read().keys() == {"one", "other"}
+    one.close()
+    other.close()

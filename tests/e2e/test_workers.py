@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from api.tests import given
 from tests.services import Installation, installation
 from tests.workers import (
+    WITHIN_S,
     ask,
     connection_to,
     is_calm,
@@ -45,8 +47,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Three workers, and versions 1, 2 and 3."""
     with installation(tmp_path_factory.mktemp("workers"), UNDERSTUDY_API_WORKERS=str(WORKERS)) as found:
         found.start_api()
-        body = given.definition()
-        requests.put(f"{found.url}/models/rain", json=body, headers=found.token("scheduler"), timeout=30)
+        define(found)
         assert [register(found, bundle) for bundle in (given.bundle(), OTHER, LARGE)] == ["1", "2", "3"]
         yield found
 
@@ -57,6 +58,11 @@ def installed(started: Installation) -> Installation:
     wait_until_all_answer(started, WORKERS)
     assert promote(started, "1").status_code == 200
     return started
+
+
+def define(installed: Installation) -> None:
+    url, headers = f"{installed.url}/models/rain", installed.token("scheduler")
+    requests.put(url, json=given.definition(), headers=headers, timeout=60).raise_for_status()
 
 
 def register(installed: Installation, bundle: bytes) -> str:
@@ -241,6 +247,62 @@ def test_work_for_all_is_done_by_one(installed: Installation) -> None:
 
     wait_for(lambda: holders() and holders() != [holder], "another holder")
     assert len(holders()) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_whose_last_look_failed_before_it_slept_looks_again_before_it_answers(installed: Installation) -> None:
+    parent, (sleeper, *_) = installed.processes["api.main"].pid, workers(installed)
+    with closing(connection_to(installed, sleeper)) as connection, paused(parent):
+        with closing(sqlite3.connect(installed.home / "var/events.db", isolation_level=None)) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            time.sleep(2.6)  # a look fails after one second
+            os.kill(sleeper, signal.SIGSTOP)
+            db.execute("ROLLBACK")
+        try:
+            assert promote(installed, "2").status_code == 200
+            send(connection, ROW)
+        finally:
+            os.kill(sleeper, signal.SIGCONT)
+        status, body = receive(connection)
+
+    assert (status, body["version"]) == (200, "2")
+
+
+def test_workers_that_can_never_serve_end_the_api_with_one_line_each(tmp_path: Path) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="2") as spoilt:
+        spoilt.start_api()
+        define(spoilt)
+        spoilt.stop()
+        with closing(sqlite3.connect(tmp_path / "var/events.db")) as db, db:
+            for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                db.execute(f"DROP TRIGGER {name}")
+            db.execute("UPDATE events SET time = '2020-01-01T00:00:00.000000Z' WHERE position = 1")
+
+        process = spoilt.start("api.main")
+
+        assert process.wait(WITHIN_S) == 2
+        assert "understudy api: The event log was changed at event 1." in spoilt.said("api.main")
+        assert "Traceback" not in spoilt.said("api.main")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_an_api_that_hangs_in_its_start_can_be_stopped(tmp_path: Path, count: str) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS=count) as hanging:
+        hanging.start_api()
+        define(hanging)
+        register(hanging, OTHER)
+        assert promote(hanging, "1").status_code == 200
+        hanging.stop()
+        blob = next((tmp_path / "api/prod_models/sha256").glob(f"*/{digest_of(OTHER)}"))
+        blob.unlink()
+        os.mkfifo(blob)
+
+        process = hanging.start("api.main")
+        time.sleep(5)
+        process.terminate()
+
+        assert process.wait(WITHIN_S) in (0, -signal.SIGTERM)
 
 
 @contextmanager
