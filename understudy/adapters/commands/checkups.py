@@ -68,7 +68,7 @@ def folder_checked(name: str, folder: Path) -> Checkup:
         return Checkup(name, False, "can be written by anybody", f"chmod o-w {folder}")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return Checkup(name, False, "cannot be written by this user", "Run as the user of the services, or chown it.")
-    return Checkup(name, True, "writable, and closed to others")
+    return Checkup(name, True, "writable by its owner, and by nobody else")
 
 
 def tokens(settings: Settings) -> Iterator[Checkup]:
