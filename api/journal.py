@@ -56,6 +56,9 @@ class Journal:
             except LogTampered as damage:
                 self.damage = damage
                 raise
+            except UnderstudyError:
+                self._failed_s = time.monotonic()
+                raise
             self._looked_s = began_s
             return self.state
 
@@ -69,7 +72,6 @@ class Journal:
         try:
             return self.catch_up()
         except UnderstudyError:
-            self._failed_s = time.monotonic()
             return self.state
         finally:
             self._looking.release()

@@ -59,7 +59,10 @@ class Promoter:
             self._prepare_everywhere(wish, pending)
             state = self._commit(wish, pending)
             self._worker.wake()
-        done = fulfilled(state.model(wish.model), wish, why=self._why_not(pending))
+        done = fulfilment(state.model(wish.model), wish)
+        if done is None:
+            why = f"Version {wish.version} of {wish.model} was not promoted: {self._why_not(pending)}."
+            raise Conflict(why, remedy="Look at it, and decide again.")
         self._wait_until_served(wish.model, done)
         return done
 
@@ -144,16 +147,10 @@ class Promoter:
         )
 
 
-def fulfilled(model: Model, wish: Wish, *, why: str) -> Promotion:
-    """The promotion that fulfils `wish`; raises Conflict, and says `why`, where it came to nothing."""
+def fulfilment(model: Model, wish: Wish) -> Promotion | None:
+    """The promotion that made `wish` true, under its own key or another's; None where it did not come true."""
     done = promotion.done(model, wish.key)
-    if done is None and model.champion == wish.version:
-        done = model.promotions[-1]
-    if done is None:
-        raise Conflict(
-            f"Version {wish.version} of {wish.model} was not promoted: {why}.", remedy="Look at it, and decide again."
-        )
-    return done
+    return model.promotions[-1] if done is None and model.champion == wish.version else done
 
 
 def new_key() -> str:
