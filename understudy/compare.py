@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
 
 from understudy.metrics import FloatArray, Labels, brier_per_row, log_loss_per_row
 from understudy.model import Loss
@@ -137,6 +136,8 @@ def undecided(n: int, reason: str) -> Comparison:
 
 
 def _decided(candidate: FloatArray, champion: FloatArray, bar: float) -> Comparison:
+    from scipy.special import ndtri, stdtrit  # 17 MB and a quarter of a second, which a process that only serves saves
+
     means = block_means(champion - candidate)
     gain, error = float(means.mean()), float(means.std(ddof=1)) / BLOCKS**0.5
     equal = np.allclose(candidate, champion, rtol=1e-9, atol=1e-12)
@@ -166,6 +167,8 @@ def block_means(values: FloatArray) -> FloatArray:
 
 
 def _p(gain: float, error: float) -> float:
+    from scipy.special import stdtr
+
     if error == 0:
         return 0.5 if gain == 0 else 0.0 if gain > 0 else 1.0
     return float(stdtr(BLOCKS - 1, -gain / error))

@@ -130,7 +130,7 @@ def test_no_text_is_ever_handed_to_a_shell(path: Path) -> None:
     ("modules", "heavy"),
     [
         ([f"understudy.{path.stem}" for path in CORE], {"pandas", "sklearn", "requests", "fastapi", "apscheduler"}),
-        (["api.main"], {"pandas", "sklearn", "skops", "joblib", "pyarrow", "apscheduler"}),
+        (["api.main"], {"pandas", "sklearn", "skops", "scipy", "onnx", "joblib", "pyarrow", "apscheduler"}),
     ],
     ids=["core", "api"],
 )
