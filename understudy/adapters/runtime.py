@@ -4,7 +4,9 @@ ONNX answers without pandas and scikit-learn; a skops form imports both when it 
 that a prediction changes, so any number of threads may use one.
 """
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,39 @@ NUMBERS, TEXTS = "numbers", "texts"
 Rows = Sequence[Sequence[Value]]
 
 
+class Packer:
+    """Rows of numbers and booleans as float32, the way an ONNX form reads them."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns, self.stride = columns, 4 * columns
+        self._row = struct.Struct(f"{columns}f").pack_into
+
+    def into(self, buffer: bytearray, place: int, row: Sequence[Value]) -> None:
+        """Write one row as number `place` of `buffer`; a null becomes NaN."""
+        try:
+            self._row(buffer, place * self.stride, *row)
+        except struct.error:
+            self._row(buffer, place * self.stride, *without_nulls(row))
+
+    def pack(self, rows: Rows) -> bytes:
+        values = list(chain.from_iterable(rows))
+        try:
+            return struct.pack(f"{len(values)}f", *values)
+        except struct.error:
+            return struct.pack(f"{len(values)}f", *without_nulls(values))
+
+    def matrix(self, packed: bytes | bytearray | memoryview) -> "np.ndarray[Any, Any]":
+        """The same bytes as (n, columns)."""
+        return np.frombuffer(packed, np.float32).reshape(-1, self.columns)
+
+
+def without_nulls(values: Sequence[Value]) -> list[Value]:
+    return [NAN if value is None else value for value in values]
+
+
+NAN = float("nan")
+
+
 class Runtime:
     """One version, ready to answer."""
 
@@ -30,23 +65,39 @@ class Runtime:
         self.digest = digest
         self.golden = parts.golden
         form = parts.forms[f"model.{parts.serves}"]
-        self._answer: Callable[[Rows], Answer] = (
+        self._model: OnnxModel | SklearnModel = (
             OnnxModel(form, parts.signature) if parts.serves == "onnx" else _load_skops(form, parts, trees=trees)
         )
+        self.packer = self._model.packer
+        """How rows become the matrix that `run` takes; None where the model takes rows."""
 
     def predict(self, rows: Rows) -> Answer:
         """Answer rows in signature order that a RowDecoder has let pass.
 
         Raises ModelFailed where the model raises, or answers with NaN, infinities or another shape.
         """
+        if self.packer is not None:
+            return self.said(self.run(self.packer.matrix(self.packer.pack(rows))))
+        return self.said(self.run(rows))
+
+    def run(self, rows: "Rows | np.ndarray[Any, Any]", options: Any = None) -> "Answer | np.ndarray[Any, Any]":
+        """What the model itself says: to rows, or to a float32 matrix (n, columns) where there is a `packer`.
+
+        An ONNX form says (n, classes) or (n, 1), checked to be finite; `options` are its `RunOptions`. Raises
+        ModelFailed as `predict` does.
+        """
         try:
-            return self._answer(rows)
+            return self._model.run(rows, options)
         except ModelFailed:
             raise
         except Exception as error:
             wants_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
             problem = "wants more memory than there is" if wants_memory else f"raised {type(error).__name__}"
             raise ModelFailed(f"The model {problem}.", remedy=REMEDY) from error
+
+    def said(self, output: "Answer | np.ndarray[Any, Any]") -> Answer:
+        """What `run` gave, in Python's values."""
+        return output if isinstance(output, Answer) else _answer(output, self.signature.classes)
 
     def check_golden(self) -> None:
         """Answer the golden rows. Raises BundleRefused where the answers are not those of the manifest's training."""
@@ -84,20 +135,30 @@ class OnnxModel:
     def __init__(self, form: bytes, signature: Signature) -> None:
         """Raises BundleRefused where the form cannot be loaded, or does not fit the signature."""
         self._classes = signature.classes
+        self._width = 1 if signature.classes is None else len(signature.classes)
         self._session = _session(form)
         self._feed = _feed_maker(self._session, signature)
+        has_text = any(column.kind == "text" for column in signature.columns)
+        self.packer = None if has_text else Packer(len(signature.columns))
         outputs = [output.name for output in self._session.get_outputs()]
         self._wanted = outputs[:1] if signature.classes is None else outputs[1:2]
         if not self._wanted:
             raise BundleRefused("The ONNX form answers no probabilities.", remedy=stored_zip.REMEDY)
 
+    def run(self, rows: Any, options: Any = None) -> "np.ndarray[Any, Any]":
+        """(n, classes) or (n, 1)."""
+        raw = self._session.run(self._wanted, self._feed(rows), options)[0]
+        return _shaped(raw, len(rows), self._width).reshape(-1, self._width)
+
     def __call__(self, rows: Rows) -> Answer:
-        raw = self._session.run(self._wanted, self._feed(rows))[0]
-        return _numbers(raw, len(rows)) if self._classes is None else _labels(raw, len(rows), self._classes)
+        asked = rows if self.packer is None else self.packer.matrix(self.packer.pack(rows))
+        return _answer(self.run(asked), self._classes)
 
 
 class SklearnModel:
-    """A fitted estimator."""
+    """A fitted estimator, which takes rows: float32 would change what it sees."""
+
+    packer = None
 
     def __init__(self, model: Any, signature: Signature) -> None:
         from understudy.adapters import frames
@@ -105,15 +166,18 @@ class SklearnModel:
         self._model, self._columns, self.classes = model, signature.columns, signature.classes
         self._frame = frames.request_frame
 
+    def run(self, rows: Any, options: Any = None) -> Answer:
+        return self(rows)
+
     def __call__(self, rows: Rows) -> Answer:
         return self.answer_frame(self._frame(self._columns, rows))
 
     def answer_frame(self, frame: Any) -> Answer:
         """Answer a `frames.feature_frame`. Raises ModelFailed, and whatever the estimator raises."""
         if self.classes is None:
-            return _numbers(self._model.predict(frame), len(frame))
-        answer = _labels(self._model.predict_proba(frame), len(frame), self.classes)
-        return Answer(self._model.predict(frame).tolist(), answer.probabilities)
+            return _answer(_shaped(self._model.predict(frame), len(frame), 1), None)
+        probabilities = _shaped(self._model.predict_proba(frame), len(frame), len(self.classes))
+        return Answer(self._model.predict(frame).tolist(), probabilities.tolist())
 
 
 def _load_skops(form: bytes, parts: bundle.Parts, *, trees: bool) -> SklearnModel:
@@ -149,8 +213,11 @@ def _session(form: bytes) -> Any:
         raise BundleRefused("ONNX Runtime cannot load the ONNX form.", remedy=stored_zip.REMEDY) from error
 
 
-def _feed_maker(session: Any, signature: Signature) -> Callable[[Rows], dict[str, Any]]:
-    """How rows become inputs: a matrix of all columns but text, and one of the text columns; either may be missing."""
+def _feed_maker(session: Any, signature: Signature) -> Callable[[Any], dict[str, Any]]:
+    """How rows become inputs: a matrix of all columns but text, and one of the text columns; either may be missing.
+
+    Without text it is given the matrix itself.
+    """
     texts = [i for i, column in enumerate(signature.columns) if column.kind == "text"]
     numbers = [i for i in range(len(signature.columns)) if i not in texts]
     found = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
@@ -160,7 +227,7 @@ def _feed_maker(session: Any, signature: Signature) -> Callable[[Rows], dict[str
             "The inputs of the ONNX form are not the columns of the signature.", remedy=stored_zip.REMEDY
         )
     if not texts:
-        return lambda rows: {NUMBERS: np.array(rows, np.float32)}
+        return lambda matrix: {NUMBERS: matrix}
     if not numbers:
         return lambda rows: {TEXTS: _texts(rows, texts)}
     return lambda rows: {
@@ -173,17 +240,18 @@ def _texts(rows: Rows, columns: list[int]) -> "np.ndarray[Any, Any]":
     return np.array([[NULL_TEXT if row[i] is None else row[i] for i in columns] for row in rows], object)
 
 
-def _numbers(raw: "np.ndarray[Any, Any]", n: int) -> Answer:
-    if raw.size != n:
-        raise ModelFailed("The model answered with another shape.", remedy=REMEDY)
-    return Answer(_finite(raw).ravel().tolist(), None)
+def _answer(output: "np.ndarray[Any, Any]", classes: Sequence[Value] | None) -> Answer:
+    """From (n, classes) or (n, 1), finite; the label is the likeliest class, the first of equals."""
+    if classes is None:
+        return Answer(output.ravel().tolist(), None)
+    return Answer([classes[i] for i in output.argmax(axis=1).tolist()], output.tolist())
 
 
-def _labels(raw: "np.ndarray[Any, Any]", n: int, classes: Sequence[Value]) -> Answer:
-    if raw.shape != (n, len(classes)):
+def _shaped(raw: "np.ndarray[Any, Any]", n: int, width: int) -> "np.ndarray[Any, Any]":
+    """The same numbers, one row each for n rows, and finite."""
+    if raw.size != n * width or len(raw) != n:
         raise ModelFailed("The model answered with another shape.", remedy=REMEDY)
-    best = _finite(raw).argmax(axis=1).tolist()
-    return Answer([classes[i] for i in best], raw.tolist())
+    return _finite(raw)
 
 
 def _finite(raw: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
