@@ -16,7 +16,7 @@ from api.worker import Worker, said
 from understudy import promotion
 from understudy.compatibility import differences
 from understudy.errors import Conflict, SignatureChanged, Unavailable, UnderstudyError
-from understudy.events import PromotionAborted, Role
+from understudy.events import Actor, PromotionAborted
 from understudy.promotion import Wish
 from understudy.rollout import READY_WITHIN_S, SERVED_WITHIN_S, behind, readiness
 from understudy.state import Model, Pending, Promotion, Registry
@@ -66,7 +66,7 @@ class Promoter:
         self._wait_until_served(wish.model, done)
         return done
 
-    def demote(self, model: str, *, key: str, by: Role, reason: str) -> Promotion:
+    def demote(self, model: str, *, key: str, by: Actor, reason: str) -> Promotion:
         """Bring the champion before this one back."""
         state = self._journal.catch_up()
         known = promotion.done(state.model(model), key)

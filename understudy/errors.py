@@ -21,6 +21,7 @@
     ├── NoGround                    a promotion that nothing recorded justifies
     ├── Unavailable                 try again later
     │   ├── NothingServes           no version has been promoted yet
+    │   ├── ModelUnhealthy          its champion fails so badly that it is not asked for a while
     │   ├── Overloaded              more is asked than can be answered in time
     │   ├── StorageUnavailable      the log or the store cannot be used at the moment
     │   └── StorageFull             no room left
@@ -140,6 +141,10 @@ class NothingServes(Unavailable):
 
 class Overloaded(Unavailable):
     code = "overloaded"
+
+
+class ModelUnhealthy(Unavailable):
+    code = "model_unhealthy"
 
 
 class StorageUnavailable(Unavailable):

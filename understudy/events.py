@@ -15,9 +15,12 @@ from typing import Any, ClassVar, Literal
 from understudy.errors import LogTampered
 
 Role = Literal["client", "scheduler", "operator"]
+Actor = Role | Literal["api"]
+"""Who wants a promotion; the API itself goes back from a version that fails."""
 JobKind = Literal["train", "predict"]
 Outcome = Literal["succeeded", "refused", "failed", "skipped"]
 How = Literal["promotion", "override", "demotion"]
+Ended = Literal["crashed", "out_of_memory", "hung", "silent", "stopped", "killed", "exited"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class PromotionStarted(Event):
     version: str
     replaces: str | None
     how: How
-    by: Role
+    by: Actor
     reason: str
 
 
@@ -129,7 +132,7 @@ class VersionPromoted(Event):
     how: How
     ground: int | None
     """Position of the verdict that it stands on; None: an override or a demotion, with its reason."""
-    by: Role
+    by: Actor
     reason: str
 
 
@@ -217,6 +220,19 @@ class SlotSkipped(Event):
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProcessDied(Event):
+    """A process of the API ended otherwise than it should; `model` is empty where it was calling none."""
+
+    kind = "process.died"
+    version: str | None
+    """The version that it was calling."""
+    worker: str
+    """Machine and process id."""
+    how: Ended
+    reason: str
+
+
 KINDS: Mapping[str, type[Event]] = {
     event.kind: event
     for event in (
@@ -234,6 +250,7 @@ KINDS: Mapping[str, type[Event]] = {
         RunFinished,
         SlotsMissed,
         SlotSkipped,
+        ProcessDied,
     )
 }
 

@@ -12,6 +12,7 @@ from understudy.schedule import Schedule
 from understudy.signature import Task
 
 Mode = Literal["auto", "propose"]
+OnFailure = Literal["rollback", "keep"]
 Loss = Literal["brier", "log_loss", "absolute", "squared"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -36,6 +37,8 @@ class Promotion:
     """Size of the bundle, in 10⁶ bytes."""
     loss: Loss | None = None
     """Loss of one row in the comparison; None: Brier, or the absolute error for a regression."""
+    on_failure: OnFailure = "rollback"
+    """What follows where the champion fails while it serves: the one before it comes back, or it stays."""
 
     def __post_init__(self) -> None:
         _require(self.mode in get_args(Mode), f"`{self.mode}` is no way to promote.", 'Write "auto" or "propose".')
@@ -49,6 +52,11 @@ class Promotion:
             f"`{self.loss}` is no loss.",
             f"Choose one of {_listed(get_args(Loss))}.",
         )
+        _require(
+            self.on_failure in get_args(OnFailure),
+            f"`{self.on_failure}` is nothing that may follow a failure.",
+            'Write "rollback" or "keep".',
+        )
         for metric, value in self.floors.items():
             _require_metric(metric)
             _require(_is_number(value), f"The floor of `{metric}` is no number.", 'Write floors={"accuracy": 0.7}.')
@@ -61,7 +69,11 @@ class Promotion:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The policy as it is recorded in `ModelDefined`."""
+        """The policy as it is recorded in `ModelDefined`; what came later is left out where it is the default.
+
+        A policy that nobody has touched stays the one that is recorded already.
+        """
+        later = {} if self.on_failure == "rollback" else {"on_failure": self.on_failure}
         return {
             "mode": self.mode,
             "bar": self.bar,
@@ -69,6 +81,7 @@ class Promotion:
             "max_latency_ms": self.max_latency_ms,
             "max_size_mb": self.max_size_mb,
             "loss": self.loss,
+            **later,
         }
 
     @classmethod

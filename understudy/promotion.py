@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from understudy import runs
 from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotTheChampion
-from understudy.events import Event, How, PromotionAborted, PromotionStarted, Role, VersionPromoted
+from understudy.events import Actor, Event, How, PromotionAborted, PromotionStarted, VersionPromoted
 from understudy.state import Judgement, Model, Pending, Promotion, Registry, Version
 
 VOID_AFTER = timedelta(seconds=60)
@@ -35,7 +35,7 @@ class Wish:
     model: str
     version: str
     key: str
-    by: Role
+    by: Actor
     how: How = "promotion"
     reason: str = ""
     expects: str | None = None
@@ -152,6 +152,11 @@ def check_automatic(model: Model, version: Version, judgement: Judgement, now: d
             f"Model {model.name} leaves promotion to a person.",
             remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
         )
+    if judgement.position < taken_back(model, version.id):
+        raise NoGround(
+            f"Version {version.id} of {model.name} was taken back after it had been judged.",
+            remedy="It needs new evidence; an operator may promote it with a reason.",
+        )
     if now - judgement.time + judgement.evidence_age > FRESH_FOR:
         raise NoGround(
             f"The evidence for version {version.id} of {model.name} is older than ten minutes.",
@@ -229,6 +234,12 @@ def predecessor(model: Model) -> str:
             remedy="Promote another version by its id, with a reason.",
         )
     return model.line[-2]
+
+
+def taken_back(model: Model, version: str) -> int:
+    """Position of the newest demotion that ended `version`; 0 where there was none."""
+    falls = (done for done in reversed(model.promotions) if done.how == "demotion" and done.replaces == version)
+    return next((fall.position for fall in falls), 0)
 
 
 def done(model: Model, key: str) -> Promotion | None:

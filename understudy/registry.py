@@ -13,6 +13,7 @@ from understudy.events import (
     AttentionNeeded,
     Event,
     ModelDefined,
+    ProcessDied,
     PromotionAborted,
     PromotionStarted,
     Recorded,
@@ -30,6 +31,7 @@ from understudy.events import (
 )
 from understudy.state import (
     Attention,
+    Death,
     Judgement,
     Model,
     Pending,
@@ -304,6 +306,13 @@ def _skipped(draft: Draft, entry: Recorded, event: SlotSkipped) -> None:
     draft.change(event.model, last_slot=_later(draft.model(event.model).last_slot, event.slot))
 
 
+def _died(draft: Draft, entry: Recorded, event: ProcessDied) -> None:
+    """A process that was calling no version is known by its event alone."""
+    if event.version is not None:
+        death = Death(position=entry.position, time=entry.time, version=event.version, how=event.how)
+        draft.change(event.model, deaths=(*draft.model(event.model).deaths[-19:], death))
+
+
 APPLY: Mapping[type[Event], Callable[[Draft, Recorded, Any], None]] = {
     ModelDefined: _defined,
     VersionRegistered: _registered,
@@ -319,6 +328,7 @@ APPLY: Mapping[type[Event], Callable[[Draft, Recorded, Any], None]] = {
     RunFinished: _finished,
     SlotsMissed: _missed,
     SlotSkipped: _skipped,
+    ProcessDied: _died,
 }
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from understudy.errors import NotFound
-from understudy.events import GENESIS, How, JobKind, Role
+from understudy.events import GENESIS, Actor, Ended, How, JobKind, Role
 
 
 class Stage(StrEnum):
@@ -85,7 +85,7 @@ class Promotion:
     time: datetime
     key: str
     how: How
-    by: Role
+    by: Actor
     reason: str
     ground: int | None
     began: int
@@ -100,7 +100,7 @@ class Pending:
     version: str
     replaces: str | None
     how: How
-    by: Role
+    by: Actor
     reason: str
     position: int
     time: datetime
@@ -162,6 +162,16 @@ class Attention:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Death:
+    """A process that ended in the middle of calling a version."""
+
+    position: int
+    time: datetime
+    version: str
+    how: Ended
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """Everything the log says of one model."""
 
@@ -188,6 +198,8 @@ class Model:
     """Digest of the profile of the last data that were accepted."""
     attention: tuple[Attention, ...] = ()
     """The newest hundred."""
+    deaths: tuple[Death, ...] = ()
+    """The newest twenty."""
 
     @property
     def champion(self) -> str | None:
