@@ -4,6 +4,7 @@ A child that ends is replaced, and so is one that answers no ping for five secon
 child whose parent has gone ends by itself, so that whoever starts the API again finds the port free.
 """
 
+import asyncio
 import logging
 import os
 import signal
@@ -18,6 +19,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors.multiprocess import Process
 
+from api.crowd import Crowd
+from api.patience import Patience
 from api.roster import forget_process
 from understudy.errors import UnderstudyError
 from understudy.ports import Pulse
@@ -25,6 +28,9 @@ from understudy.ports import Pulse
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
+TICK_S = 0.1
+"""Between two ticks of uvicorn's loop."""
+LOOKS_AFTER_TICKS = 10
 STARTS_WITHIN_S = 60.0
 """Imports take seconds on a busy machine: who was killed for them would be killed for ever."""
 LONGEST_PAUSE_S = 30.0
@@ -39,11 +45,13 @@ Build = Callable[[], FastAPI]
 
 
 class Server(uvicorn.Server):
-    """Tells whoever waits for something that it is time to answer: connections are drained only then."""
+    """Looks after its connections; told to stop, it tells whoever waits for something that it is time to answer."""
 
     def __init__(self, config: uvicorn.Config, build: Build) -> None:
         super().__init__(config)
         self._build, self._stopping = build, threading.Event()
+        self._crowd = self.server_state = Crowd()
+        self._patience, self._looked_s = Patience(keep_alive_s=config.timeout_keep_alive), 0.0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Build the application and serve it until told to stop. Raises UnderstudyError where it cannot be built."""
@@ -55,6 +63,32 @@ class Server(uvicorn.Server):
         # By a thread: a second signal amid `set` would wait for ever for the lock that the first one holds.
         threading.Thread(target=self._stopping.set, daemon=True).start()
         super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._crowd.measure()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOKS_AFTER_TICKS == 0:
+            self._look()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._patience.hurry()
+        looking = asyncio.create_task(self._look_on())
+        await super().shutdown(sockets)
+        looking.cancel()
+
+    async def _look_on(self) -> None:
+        while True:
+            self._look()
+            await asyncio.sleep(TICK_S)
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        self._patience.look(self._crowd.connections, now_s - self._looked_s)  # type: ignore[arg-type]  # all are `Wire`
+        self._crowd.look()
+        self._looked_s = now_s
 
 
 class Child(Process):

@@ -1,0 +1,79 @@
+"""How many connections there is room for, and how those beyond are told.
+
+Every connection is an open file, and a process has a limit of these. At the limit nothing works: no connection can be
+accepted, not even to be refused, and no model or database can be opened. So room ends before: what the process itself
+has open, and some files for what it opens later, are taken off. A few connections more are let in for health alone, so
+that whoever watches the process can see that it lives; the next ones get a short 503.
+"""
+
+import random
+import resource
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from api.errors import problem
+
+SPARE_FILES = 24
+"""For what is opened later: databases and their journals, a bundle, a trial with its pipes. At most a quarter of the
+limit, for it may be small."""
+FOR_HEALTH = 8
+"""Connections beyond the room."""
+HEALTH = frozenset({"/health", "/ready", "/metrics"})
+LEAST = 4
+
+
+class Crowd(ServerState):
+    """The connections of a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own_files = 0
+        self.room = 0
+        """Connections that get everything."""
+
+    def measure(self) -> None:
+        """Count what the process has open; call it when the server has started."""
+        self._own_files = open_files() - len(self.connections)
+        self.look()
+
+    def look(self) -> None:
+        """Follow the limit, which may be changed from outside."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.room = room(limit, self._own_files)
+
+    def has_room(self) -> bool:
+        return len(self.connections) <= self.room
+
+    def is_full(self) -> bool:
+        return len(self.connections) > self.room + FOR_HEALTH
+
+    def health_only(self, app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] in HEALTH:
+                await app(scope, receive, send)
+                return
+            later = {"Retry-After": str(retry_after_s())}
+            refusal = problem(scope, 503, "crowded", "Too many connections are open.", "Come back later.", later)
+            await refusal(scope, receive, send)
+
+        return answer
+
+
+def room(limit: int, own_files: int) -> int:
+    """Connections that get everything, of a process that may open `limit` files."""
+    if limit == resource.RLIM_INFINITY:
+        limit = 2**20
+    return max(limit - own_files - min(SPARE_FILES, limit // 4) - FOR_HEALTH, LEAST)
+
+
+def open_files() -> int:
+    """What this process has open; 0 where the system does not tell."""
+    folder = Path("/proc/self/fd")
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def retry_after_s() -> int:
+    """Whole seconds; not the same for all who are refused at once, or they would all be back at once."""
+    return random.randint(1, 3)
