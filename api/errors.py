@@ -74,6 +74,8 @@ def problem(
         "code": code,
         "request_id": scope.get("request_id"),
     }
+    if scope["path"].startswith("/v2"):  # what clients of the Open Inference Protocol read
+        body["error"] = plain(f"{detail} {remedy}")
     return Response(inert(json.dumps(body)), status, dict(headers or {}), "application/problem+json")
 
 
@@ -100,10 +102,27 @@ def answer(scope: Scope, error: UnderstudyError) -> Response:
 
 
 async def on_ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, UnderstudyError)
-    if status_of(error) >= 500 and not isinstance(error, errors.NothingServes):
+    return answer_any(request.scope, error)
+
+
+def answer_any(scope: Scope, error: Exception) -> Response:
+    """The answer to whatever a route has raised; what is our own fault is told to the log."""
+    if not isinstance(error, UnderstudyError):
+        log.error("a request failed unexpectedly", exc_info=error, extra={"action": "bug"})
+        return problem(
+            scope,
+            500,
+            "bug",
+            "Something went wrong that should not have.",
+            "Report it with this request_id; the log has the details.",
+        )
+    if status_of(error) >= 500 and not isinstance(error, QUIET):
         log.warning("%s", error, extra={"action": "request_failed", "code": error.code})
-    return answer(request.scope, error)
+    return answer(scope, error)
+
+
+QUIET = (errors.NothingServes, errors.Overloaded)
+"""Many of these come at once, and a counter tells how many."""
 
 
 async def on_http(request: Request, error: Exception) -> Response:
@@ -134,14 +153,7 @@ def described(error: Mapping[str, Any]) -> str:
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
-    log.error("a request failed unexpectedly", exc_info=error, extra={"action": "bug"})
-    return problem(
-        request.scope,
-        500,
-        "bug",
-        "Something went wrong that should not have.",
-        "Report it with this request_id; the log has the details.",
-    )
+    return answer_any(request.scope, error)
 
 
 def install(app: FastAPI) -> None:

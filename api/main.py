@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import docs, errors, events, health, models, predictions, promotions, runs
+from api import docs, errors, events, health, inference, invocations, models, predictions, promotions, runs
 from api.door import Door, Walls
 from api.guard import Guard
 from api.processes import Server, Supervisor
@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.router.route_class = Door
     errors.install(app)
-    for part in (predictions, models, promotions, runs, events, health, docs):
+    for part in (predictions, invocations, inference, models, promotions, runs, events, health, docs):
         app.include_router(part.router)
     app.add_middleware(Walls)
     if settings.cors_origins:
