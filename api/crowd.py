@@ -6,14 +6,13 @@ has open, and some files for what it opens later, are taken off. A few connectio
 that whoever watches the process can see that it lives; the next ones get a short 503.
 """
 
-import random
 import resource
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from api.errors import problem
+from api.errors import problem, retry_after_s
 
 SPARE_FILES = 24
 """For what is opened later: databases and their journals, a bundle, a trial with its pipes. At most a quarter of the
@@ -72,8 +71,3 @@ def open_files() -> int:
     """What this process has open; 0 where the system does not tell."""
     folder = Path("/proc/self/fd")
     return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
-
-
-def retry_after_s() -> int:
-    """Whole seconds; not the same for all who are refused at once, or they would all be back at once."""
-    return random.randint(1, 3)

@@ -1,6 +1,7 @@
 """The door of every route, and the walls between the doors.
 
-A `Door` lets in whom `api/access.py` names for it, before a byte of the body is read. `Walls` stand in front of the
+A `Door` lets in whom `api/access.py` names for it, and as many as `api/admission.py` has room for, before a byte of the
+body is read. `Walls` stand in front of the
 router and let nothing be entered that is no door: a mounted application, a folder of files, a websocket, a route of
 another class. So who forgets about access has closed a route, and not opened one.
 """
@@ -14,6 +15,7 @@ from starlette.routing import BaseRoute, Host, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Access, closed
+from api.admission import Admission
 from api.errors import answer, on_status
 
 POLICY_VIOLATION = 1008
@@ -29,7 +31,11 @@ class Door(APIRoute):
         async def let_in(request: Request) -> Response:
             access: Access = request.app.state.service.access
             request.state.role = access.role(self.name, request.headers.get("authorization"))
-            return await handle(request)
+            admission: Admission = request.app.state.service.admission
+            if (turnstile := admission.turnstile(self.name)) is None:
+                return await handle(request)
+            async with turnstile.passed():
+                return await handle(request)
 
         return let_in
 

@@ -6,6 +6,7 @@ which JSON cannot carry, or markup.
 
 import json
 import logging
+import random
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from understudy import errors
@@ -34,6 +36,7 @@ STATUS: Mapping[type[UnderstudyError], int] = {
     errors.Unauthenticated: 401,
     errors.NoGround: 409,
     errors.Unavailable: 503,
+    errors.TooMany: 429,
     errors.StorageFull: 507,
     errors.LogTampered: 503,
     errors.MissingExtra: 501,
@@ -96,9 +99,14 @@ def answer(scope: Scope, error: UnderstudyError) -> Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        headers["Retry-After"] = "1"
+    if status in (429, 503):
+        headers["Retry-After"] = str(retry_after_s())
     return problem(scope, status, error.code, error.problem, error.remedy, headers)
+
+
+def retry_after_s() -> int:
+    """Whole seconds; not the same for all who are refused at once, or they would all be back at once."""
+    return random.randint(1, 3)
 
 
 async def on_ours(request: Request, error: Exception) -> Response:
@@ -156,9 +164,15 @@ async def on_bug(request: Request, error: Exception) -> Response:
     return answer_any(request.scope, error)
 
 
+async def on_gone(request: Request, error: Exception) -> Response:
+    """The client left, or was let go, in the middle of its body: nobody reads this answer, and nothing went wrong."""
+    return on_status(request.scope, 400)
+
+
 def install(app: FastAPI) -> None:
     """Give every failing answer of `app` the one shape."""
     app.add_exception_handler(UnderstudyError, on_ours)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_bug)

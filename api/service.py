@@ -9,6 +9,7 @@ from threading import Event
 from fastapi import Request
 
 from api.access import Access
+from api.admission import Admission
 from api.health import Health
 from api.housekeeping import Housekeeping
 from api.journal import Journal
@@ -65,6 +66,7 @@ class Service:
     housekeeping: Housekeeping
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
+    admission: Admission = field(default_factory=Admission)
     stopping: Event
     """Set when the process is told to stop: whoever waits for something answers now."""
 

@@ -20,8 +20,8 @@ import secrets
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from api.crowd import Crowd, retry_after_s
-from api.errors import problem
+from api.crowd import Crowd
+from api.errors import problem, retry_after_s
 
 LONGEST_HEAD = 64 * 1024
 """Bytes between two pieces of progress: request line and headers, the line of a chunk, what follows the last chunk."""
@@ -116,7 +116,7 @@ class Wire(HttpToolsProtocol):
         if not self._is_answered():
             identity = secrets.token_hex(8)
             later = {"Retry-After": str(retry_after_s())} if status == 503 else {}
-            answer = problem({"type": "http", "request_id": identity}, status, code, detail, remedy, later)
+            answer = problem({"path": "", "request_id": identity}, status, code, detail, remedy, later)
             more = {b"x-request-id": identity.encode(), b"x-content-type-options": b"nosniff", b"connection": b"close"}
             fields = [*self.server_state.default_headers, *answer.raw_headers, *more.items()]
             head = [STATUS_LINE[status], *(b"%b: %b\r\n" % field for field in fields), b"\r\n"]

@@ -23,6 +23,7 @@
     │   ├── NothingServes           no version has been promoted yet
     │   ├── ModelUnhealthy          its champion fails so badly that it is not asked for a while
     │   ├── Overloaded              more is asked than can be answered in time
+    │   ├── TooMany                 more of one kind at once than there is room for
     │   ├── StorageUnavailable      the log or the store cannot be used at the moment
     │   └── StorageFull             no room left
     ├── LogTampered                 the log no longer extends what was read from it
@@ -145,6 +146,10 @@ class Overloaded(Unavailable):
 
 class ModelUnhealthy(Unavailable):
     code = "model_unhealthy"
+
+
+class TooMany(Unavailable):
+    code = "too_many"
 
 
 class StorageUnavailable(Unavailable):
