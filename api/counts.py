@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from understudy.errors import Overloaded
+
 if TYPE_CHECKING:
     from api.answered import Answered
 
@@ -65,12 +67,13 @@ class Latencies:
 class Totals:
     """Since the process began; nothing here ever goes down."""
 
-    requests: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """By model, version and outcome code."""
     rows: Counter[str] = field(default_factory=Counter)
-    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    errors: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """By model and code."""
     shed: Counter[str] = field(default_factory=Counter)
+    """Requests that were turned away because a queue was full; they are among the errors too."""
     latencies: dict[str, Latencies] = field(default_factory=dict)
 
 
@@ -92,7 +95,6 @@ class Counts:
         self._known = known
         self._answered: deque[Note] = deque()
         self._refused: deque[tuple[str, str]] = deque()
-        self._shed: deque[str] = deque()
         self._versions: set[tuple[str, str]] = set()
         self._codes: set[str] = set()
         self._folding = Lock()
@@ -106,10 +108,6 @@ class Counts:
         """One request for `model`, a name as it was sent, failed with an error of that `code`."""
         self._refused.append((model, code))
 
-    def shed(self, model: str) -> None:
-        """One request was turned away because the model's queue is full; its error is told by `refused` as well."""
-        self._shed.append(model)
-
     def fold(self) -> Totals:
         """Count what was noted before this call."""
         with self._folding:
@@ -117,10 +115,10 @@ class Counts:
             for left in range(len(self._answered), 0, -AT_ONCE):
                 self._fold_answered([self._answered.popleft() for _ in range(min(left, AT_ONCE))], known)
                 time.sleep(0)
-            for _ in range(len(self._refused)):
+            for left in range(len(self._refused), 0, -1):
                 self._fold_refused(*self._refused.popleft(), known)
-            for _ in range(len(self._shed)):
-                self.totals.shed[named(self._shed.popleft(), known)] += 1
+                if left % AT_ONCE == 0:
+                    time.sleep(0)
             return self.totals
 
     def _fold_answered(self, notes: list[Note], known: Collection[str]) -> None:
@@ -138,6 +136,8 @@ class Counts:
         name, label = named(model, known), code if bounded(self._codes, code, MOST_CODES) else NOBODY
         self.totals.requests[name, NOBODY, label] += 1
         self.totals.errors[name, label] += 1
+        if code == Overloaded.code:
+            self.totals.shed[name] += 1
 
 
 def named(model: str, known: Collection[str]) -> str:

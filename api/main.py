@@ -15,11 +15,12 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import docs, errors, events, health, inference, invocations, models, predictions, promotions, runs
+from api import docs, errors, events, health, inference, invocations, metrics, models, predictions, promotions, runs
 from api.door import Door, Walls
 from api.guard import Guard
 from api.processes import Server, Supervisor
-from api.service import make_ready, open_service, pulse_of
+from api.service import make_ready, metrics_of, open_service, pulse_of
+from api.sheets import sweep
 from api.wire import Wire
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
@@ -57,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.router.route_class = Door
     errors.install(app)
-    for part in (predictions, invocations, inference, models, promotions, runs, events, health, docs):
+    for part in (predictions, invocations, inference, models, promotions, runs, events, health, metrics, docs):
         app.include_router(part.router)
     app.add_middleware(Walls)
     if settings.cors_origins:
@@ -92,6 +93,7 @@ def main() -> int:
             ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )
+        sweep(metrics_of(settings))
         if settings.api_workers == 1:
             Server(config, app_of_this_process).run()
         else:

@@ -52,6 +52,8 @@ class ServingTable:
         self._live: Mapping[str, Served] = {}
         self.serves: Mapping[str, int] = {}
         """Model -> position of the promotion whose version answers."""
+        self.swaps: Mapping[str, int] = {}
+        """Model -> how many versions have been put on in this process."""
         self.outdated: frozenset[str] = frozenset()
         """Models of which the log names a newer champion, which is being loaded: their requests wait."""
         self.lacks: Mapping[str, str] = {}
@@ -102,6 +104,7 @@ class ServingTable:
             old = self._live.get(served.model)
             self._live = {**self._live, served.model: served}
             self.serves = {**self.serves, served.model: position}
+            self.swaps = {**self.swaps, served.model: self.swaps.get(served.model, 0) + 1}
             self.lacks = without(self.lacks, served.model)
         self._leave(old)
         log.info(

@@ -40,6 +40,7 @@ GOLDEN: dict[tuple[str, str], set[str]] = {
     ("GET", "/runs"): ALL,
     ("GET", "/runs/{run}"): ALL,
     ("GET", "/events"): ALL,
+    ("GET", "/metrics"): ALL,
     ("GET", "/model/promote"): ANYBODY,
     ("GET", "/model/demote"): ANYBODY,
     ("GET", "/models/{model}/versions/{version}/artifact"): KNOWN,
