@@ -10,12 +10,15 @@ from fastapi import Request
 
 from api.access import Access
 from api.admission import Admission
+from api.counts import Counts
 from api.health import Health
 from api.housekeeping import Housekeeping
 from api.journal import Journal
 from api.judging import Judge
 from api.manifests import Manifests
+from api.metrics import Metrics
 from api.promoting import Promoter
+from api.readings import Readings
 from api.recorder import Recorder
 from api.roster import Roster
 from api.serving import Served, ServingTable
@@ -60,6 +63,8 @@ class Service:
     """Held while a version is tried."""
     promoter: Promoter
     recorder: Recorder
+    counts: Counts
+    metrics: Metrics
     work: Work
     roster: Roster
     worker: Worker
@@ -82,6 +87,7 @@ class Service:
     async def start(self) -> None:
         """Load every champion, then answer; told to stop meanwhile, wait no longer."""
         self.recorder.start()
+        self.metrics.start()
         self.worker.start()
         self.housekeeping.start()
         while not self.worker.started.is_set() and not self.stopping.is_set():
@@ -96,6 +102,7 @@ class Service:
             last.callback(self.table.close)
             last.callback(self._leave)
             last.callback(self.worker.stop)
+            last.callback(self.metrics.stop)
             last.callback(self.housekeeping.stop)
             last.callback(self.recorder.stop)
 
@@ -120,6 +127,10 @@ def pulse_of(settings: Settings) -> Path:
     return settings.var / "pulse.db"
 
 
+def metrics_of(settings: Settings) -> Path:
+    return settings.var / "metrics"
+
+
 def open_service(settings: Settings) -> Service:
     """Open the files that `settings` name and wire the parts. Raises what opening them raises."""
     make_folders(settings.var, settings.secrets, settings.store)
@@ -130,7 +141,8 @@ def open_service(settings: Settings) -> Service:
     records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
     journal, table, environment = Journal(log, reader=reader), ServingTable(store), current_environment()
     worker = Worker(journal, table, roster)
-    health = Health(journal, table)
+    health, recorder, counts = Health(journal, table), Recorder(records), Counts(known=lambda: journal.state.models)
+    readings = Readings(counts=counts, journal=journal, table=table, health=health, recorder=recorder)
     judge = Judge(journal, store, environment, health, trials)
     work = Work(journal, pulse, settings.runs_at_once)
     return Service(
@@ -148,7 +160,9 @@ def open_service(settings: Settings) -> Service:
         judge=judge,
         trials=trials,
         promoter=Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping),
-        recorder=Recorder(records),
+        recorder=recorder,
+        counts=counts,
+        metrics=Metrics(metrics_of(settings), readings.take),
         work=work,
         roster=roster,
         worker=worker,
