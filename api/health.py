@@ -47,6 +47,8 @@ async def health() -> dict[str, str]:
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     service = request.app.state.service
     facts = service.health.facts()
+    if service.stopping.is_set():
+        facts = {**facts, "ready": False, "reason": "This process is stopping."}
     response.status_code = 200 if facts["ready"] else 503
     return {
         **facts,

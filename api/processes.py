@@ -1,7 +1,8 @@
 """The API's processes: one server in this process, or several in children of it that share one socket.
 
 A child that ends is replaced, and so is one that answers no ping for five seconds, or not its first for a minute. A
-child whose parent has gone ends by itself, so that whoever starts the API again finds the port free.
+child whose parent has gone ends by itself, so that whoever starts the API again finds the port free. On SIGHUP all
+children are replaced, one after the other: the next one serves before an old one is told to stop.
 """
 
 import asyncio
@@ -57,6 +58,8 @@ class Server(uvicorn.Server):
         """Build the application and serve it until told to stop. Raises UnderstudyError where it cannot be built."""
         app = self._build()
         self.config.app, self._stopping = app, app.state.service.stopping
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self.handle_exit)
         super().run(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -135,6 +138,7 @@ class Child(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """What the child does."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says what it means
         self.parent_conn.close()  # our copy of the parent's end: with it open, nobody would see the parent go
         try:
             super().target(sockets)
@@ -160,20 +164,28 @@ class Supervisor:
         self._sockets: list[socket.socket] = []
         self._has_served = False
         self._pause_s, self._next_s = 0.0, 0.0
+        self._hung_up = False
+        self._old: list[Child] = []
+        """To be replaced, after SIGHUP."""
+        self._stopping: dict[Child, float] = {}
+        """Told to stop, and until when they may take."""
+        self._at_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
 
     def run(self) -> int:
-        """Serve until SIGTERM, SIGINT or SIGHUP; an exit code.
+        """Serve until SIGTERM or SIGINT, or SIGHUP since the terminal was closed; an exit code.
 
         It is not 0 where no child ever came to serve, and one said why it never will.
         """
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
+        signal.signal(signal.SIGHUP, self._hang_up)
         self._sockets = [self._config.bind_socket()]
         try:
             while not self._asked:
                 if self._is_refused():
                     return REFUSED
                 self._fill()
+                self._renew()
                 time.sleep(LOOK_EVERY_S)
         finally:
             self._end()
@@ -181,6 +193,11 @@ class Supervisor:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        if self._at_terminal and not has_terminal():
+            self._asked = True
+        self._hung_up = True
 
     def _is_refused(self) -> bool:
         """Let go of the children that have ended; True where starting more is of no use."""
@@ -204,6 +221,9 @@ class Supervisor:
         how = "answered no ping and was killed" if silent else f"has ended ({child.exitcode})"
         facts = {"action": "worker.replaced", "ended": child.pid, "code": child.exitcode}
         log.warning("Worker process %s %s; another takes its place.", child.pid, how, extra=facts)
+        self._forget(child)
+
+    def _forget(self, child: Child) -> None:
         try:
             forget_process(self._pulse, child.pid or 0)
         except (UnderstudyError, ValueError) as error:
@@ -211,7 +231,8 @@ class Supervisor:
 
     def _fill(self) -> None:
         """Start what is missing, after a pause where the last one never came to serve."""
-        while len(self._children) < self._config.workers and time.monotonic() >= self._next_s:
+        wanted = self._config.workers + (1 if self._old else 0)
+        while len(self._children) < wanted and time.monotonic() >= self._next_s:
             child = Child(self._config, self._sockets, self._build)
             try:
                 child.start()
@@ -221,11 +242,44 @@ class Supervisor:
                 return
             self._children.append(child)
 
+    def _renew(self) -> None:
+        """Tell an old child to stop once there is one more than is wanted, and all new ones serve."""
+        if self._hung_up:
+            self._hung_up, self._old = False, [*self._children]
+            log.info("All worker processes are replaced, one by one.", extra={"action": "workers.renewed"})
+        self._old = [child for child in self._old if child in self._children]
+        new = [child for child in self._children if child not in self._old]
+        if self._old and len(self._children) > self._config.workers and all(child.served for child in new):
+            child = self._old.pop(0)
+            self._children.remove(child)
+            self._stop(child)
+        for child, until_s in [*self._stopping.items()]:
+            if not child.process.is_alive() or time.monotonic() > until_s:
+                self._finish(child)
+
+    def _stop(self, child: Child) -> None:
+        child.terminate()
+        self._stopping[child] = time.monotonic() + (self._config.timeout_graceful_shutdown or 0) + KILLED_AFTER_S
+
+    def _finish(self, child: Child) -> None:
+        """Wait for the end of a child that was told to stop, and see to it when its time is up."""
+        child.process.join(max(0.0, self._stopping.pop(child) - time.monotonic()))
+        if child.process.is_alive():
+            child.process.kill()
+            child.process.join()
+            self._forget(child)
+
     def _end(self) -> None:
         for child in self._children:
-            child.terminate()
-        for child in self._children:
-            child.process.join((self._config.timeout_graceful_shutdown or 0) + KILLED_AFTER_S)
-            if child.process.is_alive():
-                child.process.kill()
-                child.process.join()
+            self._stop(child)
+        for child in [*self._stopping]:
+            self._finish(child)
+
+
+def has_terminal() -> bool:
+    """Whether closing a terminal would concern this process."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
