@@ -1,0 +1,104 @@
+"""What dead processes have left is read, told and removed, by whichever process comes first.
+
+Its parent, where it had one, saw how it ended and wrote it down. Where nobody saw it, what it left has to say: a stack
+is written by the interpreter where a fatal signal or a long silence ended it, and nothing where it was killed from
+outside.
+"""
+
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.journal import Journal
+from api.mark import End, Remains, dead, forget, remains
+from api.memory import kills_for_memory
+from understudy.events import ProcessDied
+
+log = logging.getLogger(__name__)
+
+WITNESSED_WITHIN_S = 2.0
+"""How long its parent, which is ours too, may take to say how a process has ended."""
+FATAL = re.compile(r"^Fatal Python error: (.{1,80})$", re.MULTILINE)
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
+SHORT = "was killed by the system because memory was short"
+SILENCE = "Timeout ("
+"""How the interpreter's own watchdog begins."""
+
+
+class Burial:
+    """Called by one thread."""
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        self._folder, self._journal = folder, journal
+        self._found_s: dict[Path, float] = {}
+
+    def bury(self) -> None:
+        """Append what has happened to the dead. Raises StorageUnavailable; then they wait for the next time."""
+        for path in sorted(self._folder.glob("*.mark")):
+            with dead(path) as file:
+                if file is None:
+                    continue
+                left = remains(file, path)
+                if left is not None and self._is_too_soon(path, left):
+                    continue
+                if left is not None:
+                    self._tell(left)
+                forget(path)
+                self._found_s.pop(path, None)
+
+    def _is_too_soon(self, path: Path, left: Remains) -> bool:
+        found_s = self._found_s.setdefault(path, time.monotonic())
+        ours = left.life.parent == os.getppid()
+        return ours and left.end is None and time.monotonic() - found_s < WITNESSED_WITHIN_S
+
+    def _tell(self, left: Remains) -> None:
+        end = left.end or guessed(left)
+        called = " and ".join(f"version {version} of {model}" for model, version in left.calling)
+        where = f"while it was calling {called}" if called else "while it was calling no model"
+        message = f"Process {left.life.worker} {end.reason} {where}."
+        extra = {"action": "process.died", "how": end.how, "stack": left.stack}
+        log.error("%s", message, extra=extra)
+        events = [*died(left, end, message)]
+        self._journal.decide(lambda state, now: [one for one in events if one.model in {"", *state.models}])
+
+
+def died(left: Remains, end: End, reason: str) -> Iterator[ProcessDied]:
+    """An event for each version that was being called, or one for none."""
+    for model, version in left.calling or (("", None),):
+        yield ProcessDied(model=model, version=version, worker=left.life.worker, how=end.how, reason=reason)
+
+
+def seen(code: int, *, is_stopped: bool | None, memory_was_short: bool) -> End:
+    """How a child ended, as its parent saw it.
+
+    Args:
+        code: as `multiprocessing` gives it: negative for a signal.
+        is_stopped: of one that answered no ping and was killed for it: whether somebody had stopped it.
+    """
+    if is_stopped is not None:
+        words = "had been stopped by somebody" if is_stopped else "answered no ping"
+        return End(how="stopped" if is_stopped else "silent", reason=f"{words} and was replaced")
+    if code >= 0:
+        return End(how="exited", reason=f"ended with code {code}")
+    name = signal.Signals(-code).name
+    if -code in CRASHES:
+        return End(how="crashed", reason=f"crashed ({name})")
+    if -code == signal.SIGKILL and memory_was_short:
+        return End(how="out_of_memory", reason=SHORT)
+    return End(how="killed", reason=f"was killed from outside ({name})")
+
+
+def guessed(left: Remains) -> End:
+    """How a process ended that nobody saw end."""
+    if fatal := FATAL.search(left.stack):
+        return End(how="crashed", reason=f"crashed ({fatal[1]})")
+    if SILENCE in left.stack:
+        return End(how="silent", reason="ran no Python for a long time and was ended")
+    now, before = kills_for_memory(), left.life.memory_kills
+    if now is not None and before is not None and now > before:
+        return End(how="out_of_memory", reason=SHORT)
+    return End(how="killed", reason="was killed, or the machine stopped,")

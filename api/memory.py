@@ -1,0 +1,48 @@
+"""What the system says of this process's memory: how much it holds, and who was ended because there was none left."""
+
+import re
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+PAGE = resource.getpagesize()
+STATM = Path("/proc/self/statm")
+GROUPS = Path("/sys/fs/cgroup")
+
+#: Version of the interface -> where it is mounted, and the file that counts; some systems mount both.
+COUNTS = {2: ("", "memory.events"), 1: ("memory", "memory.oom_control")}
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory; 0 where the system does not say."""
+    try:
+        return int(STATM.read_text().split()[1]) * PAGE
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def kills_for_memory(process: str = "self") -> int | None:
+    """How many processes of this control group were killed because memory was short; None where nobody counts."""
+    for file in counts(process):
+        try:
+            found = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if found:
+            return int(found[1])
+    return None
+
+
+def counts(process: str) -> Iterator[Path]:
+    """Where the count may be: the path of the group as the host sees it is not there inside a container."""
+    try:
+        lines = Path(f"/proc/{process}/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        version = 1 if "memory" in controllers.split(",") else 2 if not controllers else 0
+        if version in COUNTS:
+            mount, name = COUNTS[version]
+            yield GROUPS / mount / path.lstrip("/") / name
+            yield GROUPS / mount / name

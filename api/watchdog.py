@@ -1,0 +1,146 @@
+"""A process that answers nobody any more ends itself, so that another takes its place.
+
+    the event loop has not moved for `limit_s`        ends at once: nobody on it could be answered
+    a call of a model has not come back for a minute  drains and ends: its thread cannot be freed otherwise
+    the process holds more memory than it may         drains and ends, while all others of its kind are there
+    Python itself has not moved for 3 × `limit_s`     the interpreter's own timer ends it: something holds its lock
+
+Time is counted in looks, one a second, and not read off a clock: a process that was asleep itself finds a loop that
+has missed one look, not sixty. The last line is the exception, since nobody is left to look.
+
+Where the threads were goes to the log with whatever else the process has left, see `api/burial.py`.
+"""
+
+import asyncio
+import faulthandler
+import logging
+import os
+from collections.abc import Callable
+from threading import Event, Thread
+
+from api.breaker import Breaker, Breakers
+from api.mark import Marks
+from api.memory import resident_bytes
+from understudy.adapters.duty import Duty
+from understudy.events import Ended
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+CALL_WITHIN_S = 60.0
+"""Six times the default deadline: a large batch may take its time, and whoever asked has long been told."""
+PATIENCE = 3
+
+BLOCKED = 70
+"""Exit code of a process that ended itself because it answered nobody: EX_SOFTWARE of sysexits.h."""
+RETIRED = 75
+"""Of one that drained and would be started again: EX_TEMPFAIL."""
+
+
+class Watchdog:
+    """A thread that looks once a second."""
+
+    def __init__(self, marks: Marks, breakers: Breakers, *, limit_s: float, memory_limit: int, turn: Duty) -> None:
+        """`memory_limit` in bytes, 0 for none; `turn` is held by the process that ends for its memory."""
+        self._marks, self._breakers, self._turn = marks, breakers, turn
+        self._limit_s, self._memory_limit = limit_s, memory_limit
+        self.others_are_there: Callable[[], bool] = lambda: True
+        self._retire_here: Callable[[], None] | None = None
+        self.retired = False
+        """Whether the process ends in order to be started again."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._moved = True
+        self._still_s = 0.0
+        self._calls: dict[Breaker, tuple[int, float]] = {}
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def arm(self, retire: Callable[[], None]) -> None:
+        """Let it end this process; `retire` tells the server to drain, and is called by the watchdog's thread."""
+        self._retire_here = retire
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look, where it has been armed."""
+        if self._retire_here is None:
+            return
+        self._loop = loop
+        if self._marks.stack is not None:
+            faulthandler.enable(self._marks.stack, all_threads=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._stop.set()
+            self._thread.join()
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+        self._turn.close()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK_EVERY_S):
+            try:
+                self._look()
+            except Exception:
+                log.exception("the watchdog met a bug", extra={"action": "bug"})
+
+    def _look(self) -> None:
+        if self._marks.stack is not None:
+            faulthandler.dump_traceback_later(PATIENCE * self._limit_s, exit=True, file=self._marks.stack)
+        self._follow_calls()
+        self._look_at_loop()
+        if not self.retired:
+            self._look_at_calls()
+            self._look_at_memory()
+
+    def _look_at_loop(self) -> None:
+        self._still_s = 0.0 if self._moved else self._still_s + LOOK_EVERY_S
+        if self._still_s >= self._limit_s:
+            self._end(f"answered nobody for {self._still_s:.0f} s and ended itself")
+        if self._moved and self._loop is not None:
+            self._moved = False
+            self._loop.call_soon_threadsafe(self._move)
+
+    def _move(self) -> None:
+        self._moved = True
+
+    def _end(self, reason: str) -> None:
+        """Leave everything as it is."""
+        self._testify(self._limit_s / 2, reason)
+        os._exit(BLOCKED)
+
+    def _testify(self, still_s: float, reason: str) -> None:
+        """Leave behind why this process ends, and by which calls: those that have lasted so long."""
+        for breaker in self._breakers.calling():
+            if self._calls.get(breaker, (0, 0.0))[1] < still_s:
+                breaker.acquit()
+        how: Ended = "hung" if any(self._breakers.calling()) else "silent"
+        self._marks.end(how, reason)
+        if self._marks.stack is not None:
+            faulthandler.dump_traceback(self._marks.stack, all_threads=True)
+
+    def _follow_calls(self) -> None:
+        """Note which calls are still those of the look before."""
+        now = {breaker: breaker.tally.calls for breaker in self._breakers.calling()}
+        before = self._calls
+        self._calls = {
+            breaker: (calls, before[breaker][1] + LOOK_EVERY_S if before.get(breaker, (-1,))[0] == calls else 0.0)
+            for breaker, calls in now.items()
+        }
+
+    def _look_at_calls(self) -> None:
+        longest = max((still_s for _, still_s in self._calls.values()), default=0.0)
+        if longest >= CALL_WITHIN_S:
+            self._testify(CALL_WITHIN_S, f"waited in vain for {longest:.0f} s and ended itself")
+            self._retire(f"a call of a model has not come back for {longest:.0f} s")
+
+    def _look_at_memory(self) -> None:
+        if not self._memory_limit or (held := resident_bytes()) <= self._memory_limit:
+            return
+        if self.others_are_there() and self._turn.is_mine():
+            self._retire(f"it holds {held / 2**20:.0f} MiB, and {self._memory_limit / 2**20:.0f} are allowed")
+
+    def _retire(self, why: str) -> None:
+        assert self._retire_here is not None
+        self.retired = True
+        log.warning("This process drains and ends: %s.", why, extra={"action": "process.retires"})
+        self._retire_here()
