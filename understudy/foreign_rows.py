@@ -45,17 +45,18 @@ def read_json(body: bytes | memoryview, kind: type[T], *, form: str) -> T:
     return decoded
 
 
-def checked(decoder: RowDecoder, rows: Sequence[Sequence[Any]]) -> list[Row]:
+def checked(decoder: RowDecoder, rows: Sequence[Sequence[Any]], *, first: int = 0) -> list[Row]:
     """The rows as the decoder of a version reads them from `/predict`.
 
     Args:
         rows: values in signature order; floats are finite.
+        first: number of the first row, for the message.
 
     Raises BadRow as the decoder does, with the number that the row has here.
     """
     found: list[Row] = []
-    for first in range(0, len(rows), CHUNK_ROWS):
-        found += _decoded(decoder, rows[first : first + CHUNK_ROWS], first)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        found += _decoded(decoder, rows[start : start + CHUNK_ROWS], first + start)
     return found
 
 

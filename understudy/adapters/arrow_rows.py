@@ -1,0 +1,231 @@
+"""Rows in Arrow's stream format, and answers in it.
+
+100 rows of 30 numbers cost 100 µs as JSON, most of a prediction; as Arrow they are there already. So such a body may
+hold ten times as many rows as one of JSON: 100,000 of 16 columns are 13 MB, about what fits into the cap of a body.
+
+Arrow is C++, and a stream comes from anybody. Nothing is read before the messages have been walked
+(`arrow_messages`), no column before its type is one of a few flat ones, and no value before Arrow has validated the
+whole batch, every offset and index of it. Imported where it is needed: it takes as much memory as the rest of the API.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from understudy.adapters.arrow_messages import BATCH, announced, broken
+from understudy.errors import BadInput, BadRow, TooLarge
+from understudy.foreign_rows import check_count, checked, excerpt
+from understudy.parity import Answer
+from understudy.rows import EXPECTED, LARGEST_NUMBER, Row, RowDecoder
+from understudy.signature import Column, Signature, Value
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+
+MOST_ROWS = 100_000
+MOST_TEXT = 16 * 2**20
+"""Bytes of text in a request, each row's for itself: a word of a dictionary stands in any number of rows."""
+
+Matrix = "np.ndarray[Any, Any]"
+
+
+def rows_of(body: bytes, decoder: RowDecoder, signature: Signature) -> list[Row]:
+    """Rows of a stream, checked as the decoder of the version checks JSON.
+
+    Raises BadInput for what is no such stream or has another type, BadRow for other columns or values than the
+    signature's, TooLarge.
+    """
+    rows: list[Row] = []
+    for first, arrays in _batches(body, signature):
+        columns = [_values(column, array, first) for column, array in zip(signature.columns, arrays, strict=True)]
+        rows += checked(decoder, list(zip(*columns, strict=True)), first=first)
+    return rows
+
+
+def matrix_of(body: bytes, signature: Signature) -> "np.ndarray[Any, Any]":
+    """Rows of a stream as float32, (n, columns), NaN for null; for signatures without text. Raises as `rows_of`."""
+    parts = [
+        np.column_stack(
+            [_numbers(column, array, first) for column, array in zip(signature.columns, arrays, strict=True)]
+        )
+        for first, arrays in _batches(body, signature)
+    ]
+    return np.concatenate(parts)
+
+
+def written(answer: Answer, signature: Signature, *, model: str, version: str, prediction_id: str) -> bytes:
+    """An answer as a stream: `predictions`, of a classification `probabilities` too, and the rest as metadata."""
+    import pyarrow
+
+    columns: dict[str, Any] = {"predictions": pyarrow.array(answer.predictions)}
+    if answer.probabilities is not None and signature.classes is not None:
+        flat = pyarrow.array(np.asarray(answer.probabilities, np.float64).ravel())
+        columns["probabilities"] = pyarrow.FixedSizeListArray.from_arrays(flat, len(signature.classes))
+    said = {"model": model, "version": version, "prediction_id": prediction_id}
+    said["classes"] = msgspec.json.encode(signature.classes).decode()
+    batch = pyarrow.record_batch(columns).replace_schema_metadata(said)
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
+
+
+def _batches(body: bytes, signature: Signature) -> Iterator[tuple[int, list[Any]]]:
+    """Number of the first row, and one validated array a column in signature order, for each batch with rows."""
+    import pyarrow
+
+    messages = announced(body)
+    lengths = [message.length for message in messages if message.kind == BATCH]
+    if min((message.length for message in messages), default=0) < 0:
+        raise broken()
+    check_count(sum(lengths), most=MOST_ROWS)
+    if max(message.length for message in messages) > MOST_ROWS:
+        raise TooLarge(f"A dictionary has more than {MOST_ROWS} words.", remedy="Send such a column as plain text.")
+    first = text = 0
+    try:
+        options = pyarrow.ipc.IpcReadOptions(use_threads=False)
+        with pyarrow.ipc.open_stream(pyarrow.py_buffer(body), options=options) as reader:
+            places = _places(reader.schema, signature)
+            for batch in reader:
+                batch.validate(full=True)
+                arrays = [batch.column(place) for place in places]
+                text += sum(map(_text_bytes, arrays))
+                if text > MOST_TEXT:
+                    raise TooLarge(f"The texts have more than {MOST_TEXT // 2**20} MiB.", remedy="Send fewer rows.")
+                if batch.num_rows:
+                    yield first, arrays
+                first += batch.num_rows
+    except (pyarrow.ArrowException, OSError, ValueError):
+        raise broken() from None
+
+
+def _places(schema: Any, signature: Signature) -> list[int]:
+    """Where each column of the signature stands. Raises BadRow for other columns, BadInput for other types."""
+    names = schema.names
+    missing = next((name for name in signature.names if name not in names), None)
+    unknown = next((name for name in names if name not in signature.names), None)
+    listed = ", ".join(signature.names[:20]) + (", …" if len(signature.names) > 20 else "")
+    if missing is not None:
+        raise BadRow(f"The column `{missing}` is missing.", remedy=f"Send exactly these columns: {listed}.")
+    if unknown is not None:
+        raise BadRow(f"There is no column `{excerpt(unknown)}`.", remedy=f"Send exactly these columns: {listed}.")
+    if len(names) > len(signature.names):
+        raise BadRow("A column is given twice.", remedy=f"Send exactly these columns: {listed}.")
+    for column in signature.columns:
+        if not _fits(column, schema.field(column.name).type):
+            raise BadInput(
+                f"`{column.name}` has a type of Arrow that does not fit.", remedy=f"Send {WANTED[column.kind]}."
+            )
+    return [names.index(name) for name in signature.names]
+
+
+WANTED = {
+    "number": "floats or integers",
+    "integer": "integers",
+    "boolean": "booleans",
+    "text": "strings, plain or in a dictionary",
+}
+
+
+def _fits(column: Column, kind: Any) -> bool:
+    from pyarrow import types
+
+    if column.kind == "number":
+        return bool(types.is_floating(kind) or types.is_integer(kind))
+    if column.kind == "integer":
+        return bool(types.is_integer(kind))
+    if column.kind == "boolean":
+        return bool(types.is_boolean(kind))
+    return _is_text(kind.value_type if types.is_dictionary(kind) else kind)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _text_bytes(array: Any) -> int:
+    """Bytes of text in all rows of a column, each row's for itself; 0 where it holds none."""
+    from pyarrow import types
+
+    if types.is_dictionary(array.type):
+        words = _lengths(array.dictionary)
+        used = array.indices.drop_null().to_numpy(zero_copy_only=False)
+        return int(words[used].sum()) if len(used) else 0
+    return int(_lengths(array).sum()) if _is_text(array.type) else 0
+
+
+def _lengths(array: Any) -> "np.ndarray[Any, Any]":
+    """Bytes of each text."""
+    from pyarrow import compute, types
+
+    if types.is_string_view(array.type):  # its first four bytes say how long each is
+        views = np.frombuffer(array.buffers()[1] or b"", np.int32).reshape(-1, 4)
+        return views[array.offset : array.offset + len(array), 0].astype(np.int64)
+    lengths: np.ndarray[Any, Any] = compute.fill_null(compute.binary_length(array), 0).to_numpy(zero_copy_only=False)
+    return lengths.astype(np.int64)
+
+
+def _values(column: Column, array: Any, first: int) -> list[Value]:
+    """A column as Python's values; a null and a NaN are None."""
+    if column.kind == "number":
+        numbers = _finite(column, _floats(column, array), first)
+        missing = np.flatnonzero(np.isnan(numbers)).tolist()
+        values: list[Value] = numbers.tolist()
+        for i in missing:
+            values[i] = None
+        return values
+    return _words(array) if column.kind == "text" else list(array.to_pylist())
+
+
+def _words(array: Any) -> list[Value]:
+    """Texts; rows that have a word of a dictionary share it."""
+    from pyarrow import types
+
+    if not types.is_dictionary(array.type):
+        return list(array.to_pylist())
+    words = array.dictionary.to_pylist()
+    return [None if i is None else words[i] for i in array.indices.to_pylist()]
+
+
+def _numbers(column: Column, array: Any, first: int) -> "np.ndarray[Any, Any]":
+    """A column as float32, checked; NaN for null."""
+    numbers = _finite(column, _floats(column, array), first)
+    if not column.nullable:
+        _refuse(column, np.isnan(numbers), first, "is null, which this model cannot answer")
+    if column.kind == "number":
+        _refuse(column, np.abs(numbers) > LARGEST_NUMBER, first, f"is beyond the limit of {LARGEST_NUMBER:g}")
+    if column.categories is not None:
+        known = np.isin(numbers, np.asarray(column.categories, np.float64)) | np.isnan(numbers)
+        _refuse(column, ~known, first, "holds no category that the model knows")
+    return numbers.astype(np.float32)
+
+
+def _floats(column: Column, array: Any) -> "np.ndarray[Any, Any]":
+    """As float64, NaN for null. Raises BadRow where a number would not come out as it went in."""
+    import pyarrow
+
+    try:
+        exact = column.kind == "number"
+        found: np.ndarray[Any, Any] = array.cast(pyarrow.float64(), safe=exact).to_numpy(zero_copy_only=False)
+    except pyarrow.ArrowInvalid:
+        raise BadRow(
+            f"`{column.name}` holds integers that no float64 holds exactly.", remedy="Send them as float64."
+        ) from None
+    return found
+
+
+def _finite(column: Column, numbers: "np.ndarray[Any, Any]", first: int) -> "np.ndarray[Any, Any]":
+    _refuse(column, np.isinf(numbers), first, "is infinite")
+    return numbers
+
+
+def _refuse(column: Column, wrong: "np.ndarray[Any, Any]", first: int, why: str) -> None:
+    """Raise BadRow for the first row that is wrong."""
+    if wrong.any():
+        raise BadRow(
+            f"Row {first + int(wrong.argmax())}: `{column.name}` {why}.", remedy=f"Send {EXPECTED[column.kind]}."
+        )
