@@ -40,11 +40,20 @@ RETIRED = 75
 class Watchdog:
     """A thread that looks once a second."""
 
-    def __init__(self, marks: Marks, breakers: Breakers, *, limit_s: float, memory_limit: int, turn: Duty) -> None:
+    def __init__(
+        self,
+        marks: Marks,
+        breakers: Breakers,
+        *,
+        limit_s: float,
+        memory_limit: int,
+        turn: Duty,
+        others_are_there: Callable[[], bool],
+    ) -> None:
         """`memory_limit` in bytes, 0 for none; `turn` is held by the process that ends for its memory."""
         self._marks, self._breakers, self._turn = marks, breakers, turn
         self._limit_s, self._memory_limit = limit_s, memory_limit
-        self.others_are_there: Callable[[], bool] = lambda: True
+        self._others_are_there = others_are_there
         self._retire_here: Callable[[], None] | None = None
         self.retired = False
         """Whether the process ends in order to be started again."""
@@ -136,7 +145,7 @@ class Watchdog:
     def _look_at_memory(self) -> None:
         if not self._memory_limit or (held := resident_bytes()) <= self._memory_limit:
             return
-        if self.others_are_there() and self._turn.is_mine():
+        if self._others_are_there() and self._turn.is_mine():
             self._retire(f"it holds {held / 2**20:.0f} MiB, and {self._memory_limit / 2**20:.0f} are allowed")
 
     def _retire(self, why: str) -> None:
