@@ -21,6 +21,7 @@ from api.guard import Guard
 from api.processes import Server, Supervisor
 from api.service import make_ready, metrics_of, open_service, pulse_of
 from api.sheets import sweep
+from api.tracing import Answerer, open_traces, wanted
 from api.wire import Wire
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 def create_app(settings: Settings) -> FastAPI:
     """Open what `settings` name, and wire it to the routes. Everything is closed again when the app's lifespan ends."""
+    traces = open_traces(settings)
     service = open_service(settings)
     log.info("operator's token: %s", settings.var / "operator.token", extra={"action": "started"})
 
@@ -45,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             service.stop()
+            traces.close()
 
     app = FastAPI(
         title="Understudy",
@@ -54,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry=traces.telemetry,
     )
     app.state.service = service
     app.router.route_class = Door
@@ -65,6 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
+    if wanted(settings):
+        app.add_middleware(Answerer, serving=service.table.versions, default_model=settings.default_model)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.cors_origins)
     return app
 

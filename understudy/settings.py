@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     operator_token: SecretStr | None = Field(None, description="Token of the operator; made on first start.")
     scheduler_token: SecretStr | None = Field(None, description="Token of the scheduler; made on first start.")
     client_token: SecretStr | None = Field(None, description="Token of clients; made on first start.")
+    traces: str = Field("off", description="Where traces are sent: `off`, or the URL of an OTLP/HTTP collector.")
     runs_at_once: int = Field(1, ge=1, le=64, description="Runs at a time, over all models.")
     run_timeout_s: float = Field(
         1800.0, gt=0, allow_inf_nan=False, description="Seconds after which a run's process is stopped."
@@ -72,6 +73,13 @@ class Settings(BaseSettings):
     def _http(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("write http://HOST:PORT")
+        return value
+
+    @field_validator("traces")
+    @classmethod
+    def _collector(cls, value: str) -> str:
+        if value != "off" and not value.startswith(("http://", "https://")):
+            raise ValueError("write `off` or http://HOST:PORT")
         return value
 
     @field_validator("database_url", "records_url")
