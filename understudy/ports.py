@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.events import Event, Recorded
+from understudy.records import Chunk, Gap, Progress, Record
 
 if TYPE_CHECKING:  # the core never needs pandas to decide something
     import pandas as pd
@@ -84,20 +85,37 @@ class Prediction:
 
 
 class Records(Protocol):
-    """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second."""
+    """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second, which leaves a gap."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store them in one commit. An id that is there already is left as it is."""
+    def append(self, chunks: Sequence[Chunk], *, gaps: Sequence[Gap] = (), progress: Progress | None = None) -> None:
+        """Store all of it in one commit, durably, or raise StorageUnavailable or StorageFull and store nothing."""
 
-    def get(self, prediction_id: str) -> Prediction:
-        """Raises NotFound."""
+    def get(self, identity: str) -> Record:
+        """The record of a request, `ID`, or of one of its rows, `ID/i`.
 
-    def count(self) -> int: ...
+        Raises NotFound, with what can be known of the reason.
+        """
+
+    def count(self) -> int:
+        """Requests on record."""
+
+    def leave(self, process: str) -> None:
+        """Forget how far a process has come: it has ended, and what it handed over is accounted for."""
+
+    def mourn(self, process: str, *, handed: int | None, since_ms: int, until_ms: int) -> Gap | None:
+        """Record what a killed process had handed over and not written; None where that is nothing.
+
+        A second time for the same process is a no-op. `handed`: requests since it started; None: it is not known.
+        """
+
+    def gaps(self) -> list[Gap]:
+        """Oldest first."""
 
     def trim(self, *, before: datetime, max_bytes: int, share: float = 1.0) -> int:
         """Drop records older than `before`, then the oldest until the data fit `max_bytes`; return how many.
 
-        At most `share` of all there are (one, at least) is dropped for its age: the clock may be wrong.
+        At most `share` of all chunks (one, at least) is dropped for its age: the clock may be wrong. In short
+        transactions, so that whoever writes meanwhile waits for none of it for long.
         """
 
     def close(self) -> None: ...

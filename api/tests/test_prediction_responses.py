@@ -1,6 +1,5 @@
 """What `/predict` answers: scikit-learn's own labels and probabilities, the version, and a record of it."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -59,9 +58,10 @@ def test_every_answer_is_on_record_under_its_id(tmp_path: Any) -> None:
         api.service.recorder.stop()
         record = records.get(answer.json()["prediction_id"])
 
-    assert json.loads(record.rows) == [[0.5, 0.25], [0.1, 0.1]]
-    assert record.answer == answer.content
-    assert (record.model, record.version, record.role) == ("rain", "1", "open")
+    assert record.rows == [[0.5, 0.25], [0.1, 0.1]]
+    assert record.answer.predictions == answer.json()["predictions"]
+    assert np.array(record.answer.probabilities) == pytest.approx(np.array(answer.json()["probabilities"]), abs=1e-7)
+    assert (record.model, record.version, record.role) == ("rain", "1", None)
 
 
 def test_every_answer_carries_a_request_id_and_no_two_are_alike(api: given.Api) -> None:

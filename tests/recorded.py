@@ -1,0 +1,89 @@
+"""Calls of a model as the records are given them, made by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from tests.given import NEW_YEAR
+from understudy.parity import Answer
+from understudy.records import EPOCH, Chunk, Identity, Layout, chunks
+from understudy.signature import Column, ColumnKind, Signature
+
+PROCESS = "abc123"
+
+
+def signature(*kinds: ColumnKind, classes: tuple[Any, ...] | None = ("no", "yes")) -> Signature:
+    """Columns `a`, `b` … of these kinds; two numbers by default."""
+    columns = tuple(
+        Column(name="abcdefgh"[i], kind=kind, dtype="float64", nullable=True, example=None)
+        for i, kind in enumerate(kinds or ("number", "number"))
+    )
+    return Signature(columns=columns, target="y", task="regression" if classes is None else "binary", classes=classes)
+
+
+@dataclass
+class Call:
+    """What `api.answered.Answered` holds of a call, without the version."""
+
+    stamp: bytes
+    first: int
+    rows: Any
+    n: int
+    output: Any
+    latencies_s: list[float]
+    roles: Sequence[str | None] | None = None
+    served: Any = field(default=None)
+
+
+def ms_of(time: datetime) -> int:
+    return round((time - EPOCH).total_seconds() * 1000)
+
+
+def minute(number: int) -> int:
+    """Milliseconds of `number` minutes after New Year."""
+    return ms_of(NEW_YEAR + timedelta(minutes=number))
+
+
+def call(
+    number: int, values: Sequence[Sequence[float]] = ((1.5, 0.25),), *, ms: int | None = None, **changes: Any
+) -> Call:
+    """A call of one request a row, beginning with `number`, whose model says 0.75 `yes` to everything."""
+    matrix = np.array(values, np.float32)
+    n = len(matrix)
+    made: dict[str, Any] = {
+        "stamp": b"%011x" % (minute(number) if ms is None else ms),
+        "first": number,
+        "rows": matrix.tobytes(),
+        "n": n,
+        "output": np.full((n, 2), (0.25, 0.75), np.float32),
+        "latencies_s": [0.00025] * n,
+    }
+    return Call(**{**made, **changes})
+
+
+def batch(number: int, values: Sequence[Sequence[float]], **changes: Any) -> Call:
+    """A call of one request that has all the rows."""
+    return call(number, values, **{"latencies_s": [0.001], **changes})
+
+
+def chunk(*calls: Call, **changes: Any) -> Chunk:
+    """All calls as one chunk."""
+    (made,) = in_chunks(*calls, **changes)
+    return made
+
+
+def in_chunks(
+    *calls: Call, withheld: Sequence[str] = (), about: Signature | None = None, **changes: Any
+) -> list[Chunk]:
+    given: dict[str, Any] = {"process": PROCESS, "model": "rain", "version": "3"}
+    return list(chunks(calls, layout=Layout.of(about or signature(), withheld), **{**given, **changes}))
+
+
+def id_of(number: int, ms: int | None = None, process: str = PROCESS) -> str:
+    return str(Identity(minute(number) if ms is None else ms, number, process))
+
+
+SAID = Answer(["yes"], [[0.25, 0.75]])

@@ -1,0 +1,441 @@
+"""Prediction records as they are kept: in chunks, column by column, and not row by row.
+
+A chunk holds the answered requests of one version, up to some hundreds, as the model saw them: its inputs are the
+float32 bytes of all calls one after another, its outputs too. So a prediction costs its bytes and part of a
+microsecond, and not a row of a table. What a model with texts saw, or one that ONNX cannot hold, stands there as
+values.
+
+What is left out is decided here as well: requests by a share of their ids, columns by the tags of the definition.
+"""
+
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+
+from understudy.parity import Answer
+from understudy.signature import ColumnKind, Signature, Value
+
+MOST_REQUESTS = 500
+MOST_BYTES = 2**18
+"""Bytes of inputs in one chunk; a call that is larger is a chunk of its own."""
+SPAN_MS = 1_000
+"""Longest time between the first and the last request of a chunk, so that an id is looked for in few of them."""
+
+_ID = re.compile(r"([0-9a-f]{11})([0-9a-f]{8})([0-9a-f]{6})(?:/([0-9]{1,9}))?")
+NUMBERS = 2**32
+"""Numbers of requests begin again after so many."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Reason = Literal["killed", "full", "failed"]
+
+
+class Call(Protocol):
+    """What is known of one call of a model; `api.answered.Answered` says it in full."""
+
+    stamp: bytes
+    first: int
+    rows: Any  # float32 bytes, or tuples
+    n: int
+    output: Any  # a float32 array, or an Answer
+    latencies_s: list[float]
+    roles: Any  # a sequence of roles, or None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The id of one request, taken apart; `api/identity.py` makes them."""
+
+    ms: int
+    number: int
+    process: str
+    row: int | None = None
+    """Of `ID/i`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Identity | None":
+        """None where it is no id of a prediction."""
+        found = _ID.fullmatch(text)
+        if found is None:
+            return None
+        row = None if found[4] is None else int(found[4])
+        return cls(int(found[1], 16), int(found[2], 16), found[3], row)
+
+    def __str__(self) -> str:
+        return f"{self.ms:011x}{self.number:08x}{self.process}"
+
+    @property
+    def time(self) -> datetime:
+        return moment_of(self.ms)
+
+
+def moment_of(ms: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=ms)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the values of a chunk mean."""
+
+    columns: tuple[tuple[str, ColumnKind], ...]
+    """All of the signature, in its order."""
+    withheld: tuple[str, ...]
+    """Names of those that are not stored."""
+    classes: tuple[Value, ...] | None
+
+    @classmethod
+    def of(cls, signature: Signature, withheld: Collection[str] = ()) -> "Layout":
+        columns = tuple((column.name, column.kind) for column in signature.columns)
+        return cls(columns, tuple(name for name, _ in columns if name in withheld), signature.classes)
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """Places of the columns that are stored."""
+        return [i for i, (name, _) in enumerate(self.columns) if name not in self.withheld]
+
+    def to_text(self) -> str:
+        """The same for layouts that are the same."""
+        classes = None if self.classes is None else list(self.classes)
+        content = {"columns": self.columns, "withheld": self.withheld, "classes": classes}
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Layout":
+        content = json.loads(text)
+        classes = content["classes"]
+        return cls(
+            tuple((name, kind) for name, kind in content["columns"]),
+            tuple(content["withheld"]),
+            None if classes is None else tuple(classes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Requests that one version answered in one process within `SPAN_MS`."""
+
+    process: str
+    model: str
+    version: str
+    since_ms: int
+    until_ms: int
+    first: int
+    """The smallest number of a request in it, and the greatest; others may lie between."""
+    last: int
+    requests: int
+    layout: Layout
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Requests of one process that were answered and are not on record."""
+
+    process: str
+    since_ms: int
+    until_ms: int
+    lost: int | None
+    """How many; None where nobody can know."""
+    reason: Reason
+    """`killed`: the process was, before it could write them. `full`: too much waited for the disk already. `failed`:
+    they could not be put into this form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a process has come with its requests, counted since it started."""
+
+    process: str
+    accounted: int
+    """Requests that are written, left out on purpose, or in a gap."""
+    until_ms: int
+    """Time of the newest of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One answered request, read back."""
+
+    id: str
+    time: datetime
+    model: str
+    version: str
+    columns: tuple[str, ...]
+    """Those that are stored, in the order of the signature."""
+    withheld: tuple[str, ...]
+    rows: list[list[Value]]
+    """As the model saw them; where it saw float32, the shortest decimals that are the same float32."""
+    answer: Answer
+    classes: tuple[Value, ...] | None
+    latency_s: float
+    role: str | None
+    """None: it came without a token."""
+
+    def row(self, number: int) -> "Record":
+        """The record of one row, `ID/number`. Raises IndexError where it has no such row."""
+        rows, answer = [self.rows[number]], self.answer
+        probabilities = None if answer.probabilities is None else [answer.probabilities[number]]
+        return replace(self, rows=rows, answer=Answer([answer.predictions[number]], probabilities))
+
+
+class _Content(msgspec.Struct, array_like=True):
+    """The columns of a chunk."""
+
+    calls: list[tuple[int, int, int, int]]
+    """Of each call: its time in ms, the number of its first request, requests, rows."""
+    latencies: bytes
+    """Seconds, a float32 for each request."""
+    roles: str | list[str | None] | None
+    """One for all, or one for each request."""
+    rows: bytes | list[list[Value]]
+    outputs: bytes | tuple[list[Any], list[list[float]] | None]
+    """float32, row after row; or predictions and probabilities."""
+
+
+#: Made once: msgspec crashes where two threads are the first to decode a type at the same time.
+ENCODER, DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Content)
+
+
+@dataclass(slots=True)
+class _Picked:
+    """A call without the requests that are left out."""
+
+    ms: int
+    runs: list[tuple[int, int]]
+    """Number of a request, and how many follow it, itself included."""
+    rows: Any
+    n: int
+    output: Any
+    latencies: Sequence[float]
+    roles: Sequence[str | None] | None
+
+
+@dataclass(slots=True)
+class _Part:
+    """The calls of a chunk, while it is filled."""
+
+    calls: list[_Picked] = field(default_factory=list)
+    requests: int = 0
+    bytes: int = 0
+
+    def takes(self, picked: _Picked) -> bool:
+        first = self.calls[0]
+        near = abs(picked.ms - first.ms) <= SPAN_MS // 2 and abs(picked.runs[0][0] - first.runs[0][0]) < NUMBERS // 2
+        return near and self.requests < MOST_REQUESTS and self.bytes < MOST_BYTES
+
+    def add(self, picked: _Picked) -> None:
+        self.calls.append(picked)
+        self.requests += len(picked.latencies)
+        self.bytes += len(picked.rows) if isinstance(picked.rows, bytes) else 8 * picked.n * len(picked.rows[0])
+
+
+def chunks(
+    calls: Iterable[Call], *, process: str, model: str, version: str, layout: Layout, share: float = 1.0
+) -> Iterator[Chunk]:
+    """Join calls of one version, in the order in which they were answered.
+
+    Args:
+        share: of the requests that are kept.
+    """
+    parts: dict[tuple[bool, bool], _Part] = {}
+    for call in calls:
+        picked = _all(call) if share >= 1 else _some(call, process, share)
+        if picked is None:
+            continue
+        form = isinstance(picked.rows, bytes), isinstance(picked.output, Answer)
+        part = parts.get(form)
+        if part is not None and not part.takes(picked):
+            yield _chunk(part.calls, process, model, version, layout)
+            part = None
+        if part is None:
+            part = parts[form] = _Part()
+        part.add(picked)
+    for part in parts.values():
+        yield _chunk(part.calls, process, model, version, layout)
+
+
+def is_sampled(identity: bytes, share: float) -> bool:
+    """Whether a request is among the `share` that is kept: the same for everybody who asks."""
+    return share >= 1 or int.from_bytes(hashlib.blake2b(identity, digest_size=4).digest()) < share * 2**32
+
+
+def withheld(definition: Mapping[str, Any], tags: Collection[str]) -> frozenset[str]:
+    """Columns that carry one of `tags`, by a definition as `ModelDefined` holds it."""
+    return frozenset(column for column, marks in definition.get("tags", {}).items() if not set(marks).isdisjoint(tags))
+
+
+def narrowed(chunk: Chunk, withheld: Collection[str]) -> Chunk:
+    """The chunk without the columns that are to be withheld by now."""
+    names = [name for name, _ in chunk.layout.columns]
+    gone = [name for name in names if name in withheld and name not in chunk.layout.withheld]
+    if not gone:
+        return chunk
+    left = [place for place, i in enumerate(chunk.layout.kept) if names[i] not in gone]
+    content = DECODER.decode(chunk.content)
+    n = sum(rows for *_, rows in content.calls)
+    content.rows = _without(content.rows, n, len(chunk.layout.kept), left)
+    layout = replace(chunk.layout, withheld=tuple(name for name in names if name in {*gone, *chunk.layout.withheld}))
+    return replace(chunk, layout=layout, content=ENCODER.encode(content))
+
+
+def find(chunk: Chunk, identity: Identity) -> Record | None:
+    """The record of a request in a chunk of its process; None where it is not in this one. The row is not looked at."""
+    content = DECODER.decode(chunk.content)
+    request = row = 0
+    for ms, first, requests, rows in content.calls:
+        place = (identity.number - first) % NUMBERS
+        if ms == identity.ms and place < requests:
+            each = rows // requests
+            return _record(chunk, content, identity, request + place, row + place * each, each)
+        request, row = request + requests, row + rows
+    return None
+
+
+def _record(chunk: Chunk, content: _Content, identity: Identity, request: int, row: int, n: int) -> Record:
+    layout = chunk.layout
+    return Record(
+        id=str(identity),
+        time=identity.time,
+        model=chunk.model,
+        version=chunk.version,
+        columns=tuple(layout.columns[i][0] for i in layout.kept),
+        withheld=layout.withheld,
+        rows=_rows(content.rows, layout, row, n),
+        answer=_answer(content, layout.classes, row, n),
+        classes=layout.classes,
+        latency_s=round(array("f", content.latencies)[request], 7),
+        role=content.roles[request] if isinstance(content.roles, list) else content.roles,
+    )
+
+
+def _rows(stored: bytes | list[list[Value]], layout: Layout, row: int, n: int) -> list[list[Value]]:
+    if not isinstance(stored, bytes):
+        return stored[row : row + n]
+    width, kinds = len(layout.kept), [layout.columns[i][1] for i in layout.kept]
+    seen = np.frombuffer(stored, "<f4", n * width, row * width * 4).reshape(n, width)
+    return [[_value(value, kind) for value, kind in zip(values, kinds, strict=True)] for values in seen]
+
+
+def _value(seen: Any, kind: ColumnKind) -> Value:
+    """A float32 as a client would have written it."""
+    if seen != seen:
+        return None
+    if kind == "boolean":
+        return bool(seen)
+    return int(seen) if kind == "integer" else float(str(seen))
+
+
+def _answer(content: _Content, classes: tuple[Value, ...] | None, row: int, n: int) -> Answer:
+    if not isinstance(content.outputs, bytes):
+        predictions, probabilities = content.outputs
+        return Answer(predictions[row : row + n], None if probabilities is None else probabilities[row : row + n])
+    total = sum(rows for *_, rows in content.calls)
+    said = np.frombuffer(content.outputs, "<f4").reshape(total, -1)[row : row + n]
+    if classes is None:
+        return Answer(said.ravel().tolist(), None)
+    return Answer([classes[i] for i in said.argmax(axis=1).tolist()], said.tolist())
+
+
+def _all(call: Call) -> _Picked:
+    runs = [(call.first, len(call.latencies_s))]
+    return _Picked(int(call.stamp, 16), runs, call.rows, call.n, call.output, call.latencies_s, call.roles)
+
+
+def _some(call: Call, process: str, share: float) -> _Picked | None:
+    """The requests of a call that are sampled; None: not one."""
+    ms, requests = int(call.stamp, 16), len(call.latencies_s)
+    ids = (b"%b%08x%b" % (call.stamp, (call.first + i) % NUMBERS, process.encode()) for i in range(requests))
+    places = [i for i, identity in enumerate(ids) if is_sampled(identity, share)]
+    if len(places) == requests:
+        return _all(call)
+    if not places:
+        return None
+    return _Picked(
+        ms,
+        [(call.first + i, 1) for i in places],
+        _picked_rows(call.rows, call.n, places),
+        len(places),
+        _picked_output(call.output, places),
+        [call.latencies_s[i] for i in places],
+        None if call.roles is None else [call.roles[i] for i in places],
+    )
+
+
+def _picked_rows(rows: Any, n: int, places: list[int]) -> Any:
+    if not isinstance(rows, bytes):
+        return [rows[i] for i in places]
+    width = len(rows) // n
+    return b"".join([rows[i * width : (i + 1) * width] for i in places])
+
+
+def _picked_output(output: Any, places: list[int]) -> Any:
+    if not isinstance(output, Answer):
+        return output[places]
+    probabilities = output.probabilities
+    return Answer(
+        [output.predictions[i] for i in places],
+        None if probabilities is None else [probabilities[i] for i in places],
+    )
+
+
+def _chunk(part: list[_Picked], process: str, model: str, version: str, layout: Layout) -> Chunk:
+    calls = [(p.ms, number, many, p.n if len(p.runs) == 1 else many) for p in part for number, many in p.runs]
+    latencies = array("f")
+    for p in part:
+        latencies.extend(p.latencies)
+    content = _Content(
+        calls, latencies.tobytes(), _joined_roles(part), _joined_rows(part, layout), _joined_outputs(part)
+    )
+    times = [p.ms for p in part]
+    return Chunk(
+        process,
+        model,
+        version,
+        min(times),
+        max(times),
+        min(number for _, number, _, _ in calls),
+        max(number + many - 1 for _, number, many, _ in calls),
+        len(latencies),
+        layout,
+        ENCODER.encode(content),
+    )
+
+
+def _joined_roles(part: list[_Picked]) -> str | list[str | None] | None:
+    roles: list[str | None] = []
+    for p in part:
+        roles.extend([None] * len(p.latencies) if p.roles is None else p.roles)
+    return roles[0] if len(set(roles)) == 1 else roles
+
+
+def _joined_rows(part: list[_Picked], layout: Layout) -> Any:
+    n, width = sum(p.n for p in part), len(layout.columns)
+    if isinstance(part[0].rows, bytes):
+        return _without(b"".join([p.rows for p in part]), n, width, layout.kept)
+    return _without([row for p in part for row in p.rows], n, width, layout.kept)
+
+
+def _without(rows: Any, n: int, width: int, kept: list[int]) -> Any:
+    """Rows of `width` columns with those alone that are kept."""
+    if len(kept) == width:
+        return rows
+    if isinstance(rows, bytes):
+        return np.frombuffer(rows, "<f4").reshape(n, width)[:, kept].tobytes()
+    return [[row[i] for i in kept] for row in rows]
+
+
+def _joined_outputs(part: list[_Picked]) -> Any:
+    if not isinstance(part[0].output, Answer):
+        return b"".join([np.asarray(p.output, "<f4").tobytes() for p in part])
+    predictions = [value for p in part for value in p.output.predictions]
+    if part[0].output.probabilities is None:
+        return predictions, None
+    return predictions, [values for p in part for values in p.output.probabilities]
