@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from api.door import Door
-from api.predictions import new_id, written
+from api.identity import Identities
 from api.service import service_of
 from api.serving import Served
 from understudy.errors import NotFound
@@ -99,7 +99,8 @@ def operation(base: dict[str, Any], served: Served) -> dict[str, Any]:
     signature = served.runtime.signature
     schema = response_schema(signature)
     example = served.runtime.predict([[column.example for column in signature.columns]])
-    schema["example"] = json.loads(written(served, example, new_id()))
+    identities = Identities()
+    schema["example"] = json.loads(served.wording.many(example, identities.of(*identities.take(1))))
     answer = {"description": "Predictions, row by row", "content": {"application/json": {"schema": schema}}}
     return {
         **base,

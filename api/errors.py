@@ -77,7 +77,7 @@ def problem(
         "code": code,
         "request_id": scope.get("request_id"),
     }
-    if scope["path"].startswith("/v2"):  # what clients of the Open Inference Protocol read
+    if scope.get("path", "").startswith("/v2"):  # what clients of the Open Inference Protocol read
         body["error"] = plain(f"{detail} {remedy}")
     return Response(inert(json.dumps(body)), status, dict(headers or {}), "application/problem+json")
 

@@ -27,6 +27,10 @@ NOTHING_INSIDE = b"default-src 'none'; frame-ancestors 'none'"
 """For answers that are no pages: whatever a browser takes them for, nothing in them is run or fetched."""
 
 
+CAREFUL = ((b"x-content-type-options", b"nosniff"), (b"content-security-policy", NOTHING_INSIDE))
+"""Headers of every answer that is no page."""
+
+
 class Guard:
     """ASGI in front of the whole application."""
 
@@ -37,17 +41,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["request_id"] = secrets.token_hex(8)
+        scope["request_id"] = new_request_id()
         send = marked(send, scope["request_id"])
         try:
-            self._check(scope)
-            check_length(scope)
+            self.check(scope)
         except UnderstudyError as error:
             await answer(scope, error)(scope, receive, send)
         else:
             await self._app(scope, capped(receive, most(scope["path"])), send)
 
-    def _check(self, scope: Scope) -> None:
+    def check(self, scope: Scope) -> None:
+        """Raises Forbidden for a Host or an origin, TooLarge for an announced length."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or name_of(hosts[0]) not in self._hosts:
             raise Forbidden(
@@ -56,9 +60,18 @@ class Guard:
         for name, value in scope["headers"]:
             if name == b"origin" and not self._is_listed(value) and not is_own(value, hosts[0]):
                 raise Forbidden("A page of another origin may not do that.", remedy="Set UNDERSTUDY_CORS_ORIGINS.")
+        check_length(scope)
+
+    def is_known(self, host: bytes) -> bool:
+        """Whether a Host header is one that is answered."""
+        return name_of(host) in self._hosts
 
     def _is_listed(self, origin: bytes) -> bool:
         return "*" in self._origins or origin.decode("latin-1") in self._origins
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(8)
 
 
 def name_of(host: bytes) -> str:

@@ -17,11 +17,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import docs, errors, events, health, inference, invocations, metrics, models, predictions, promotions, runs
 from api.door import Door, Walls
+from api.fit import protocol_class
+from api.front import Front
 from api.guard import Guard
-from api.processes import Server, Supervisor
-from api.service import make_ready, metrics_of, open_service, pulse_of
+from api.processes import Server, Serving, Supervisor
+from api.service import Service, make_ready, metrics_of, open_service, pulse_of
 from api.sheets import sweep
 from api.tracing import Answerer, open_traces, wanted
+from api.vitals import marks_of
 from api.wire import Wire
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
@@ -75,11 +78,29 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def app_of_this_process() -> FastAPI:
-    """The application by the settings of this process's environment, and its log."""
+def in_front(app: FastAPI) -> Front:
+    """What a server is given: the plain path of predictions, and `app` for everything else."""
+    service: Service = app.state.service
+    settings = service.settings
+    return Front(
+        app,
+        guard=Guard(app, hosts=settings.allowed_hosts, origins=settings.cors_origins),
+        access=service.access,
+        answering=service.answering,
+        table=service.table,
+        default_model=settings.default_model,
+    )
+
+
+def served_here() -> Serving:
+    """What this process serves by the settings of its environment; it begins to log."""
     settings = read_settings(os.environ)
     configure_logging(settings.logs, process="api")
-    return create_app(settings)
+    app = create_app(settings)
+    service: Service = app.state.service
+    traced = wanted(settings)
+    fast = settings.fast_path and not service.recorder.durable and not traced
+    return Serving(app if traced else in_front(app), protocol_class(wanted=fast), service.stopping, service.vitals.watchdog)
 
 
 def main() -> int:
@@ -101,12 +122,12 @@ def main() -> int:
         )
         sweep(metrics_of(settings))
         if settings.api_workers == 1:
-            Server(config, app_of_this_process).run()
+            Server(config, served_here).run()
         else:
             configure_logging(settings.logs, process="api")
             make_ready(settings)
             with closing(SqlitePulse(pulse_of(settings))) as pulse:
-                return Supervisor(config, app_of_this_process, pulse).run()
+                return Supervisor(config, served_here, pulse, marks_of(settings)).run()
     except UnderstudyError as error:
         sys.stderr.write(f"understudy api: {error}\n")
         return 2

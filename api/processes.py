@@ -14,15 +14,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.supervisors.multiprocess import Process
 
+from api.burial import seen
 from api.crowd import Crowd
+from api.mark import witness
+from api.memory import kills_for_memory
 from api.patience import Patience
 from api.roster import forget_process
+from api.watchdog import RETIRED, Watchdog
+from api.wire import Wire
 from understudy.errors import UnderstudyError
 from understudy.ports import Pulse
 
@@ -41,8 +48,20 @@ REFUSED = 2
 KILLED_AFTER_S = 5.0
 """Beyond the grace that a server has for its requests in flight."""
 
-Build = Callable[[], FastAPI]
-"""Makes the application in the process that serves it; a function of a module, for children are given its name."""
+
+@dataclass(frozen=True)
+class Serving:
+    """What one process serves."""
+
+    app: ASGIApp
+    protocol: type[Wire]
+    stopping: threading.Event
+    """To be set when the process is told to stop."""
+    watchdog: Watchdog | None = None
+
+
+Build = Callable[[], Serving]
+"""Makes it in the process that serves it; a function of a module, for children are given its name."""
 
 
 class Server(uvicorn.Server):
@@ -56,11 +75,20 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Build the application and serve it until told to stop. Raises UnderstudyError where it cannot be built."""
-        app = self._build()
-        self.config.app, self._stopping = app, app.state.service.stopping
+        serving = self._build()
+        self.config.app, self.config.http, self._stopping = serving.app, serving.protocol, serving.stopping
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self.handle_exit)
+        if serving.watchdog is not None:
+            serving.watchdog.arm(self.retire)
         super().run(sockets)
+        if serving.watchdog is not None and serving.watchdog.retired:
+            sys.exit(RETIRED)
+
+    def retire(self) -> None:
+        """Drain and end, to be started again; by any thread."""
+        self._stopping.set()
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # By a thread: a second signal amid `set` would wait for ever for the lock that the first one holds.
@@ -156,8 +184,10 @@ class Child(Process):
 class Supervisor:
     """Starts children and keeps their number."""
 
-    def __init__(self, config: uvicorn.Config, build: Build, pulse: Pulse) -> None:
-        self._config, self._build, self._pulse = config, build, pulse
+    def __init__(self, config: uvicorn.Config, build: Build, pulse: Pulse, marks: Path) -> None:
+        """`marks` is the folder of what its children leave behind."""
+        self._config, self._build, self._pulse, self._marks = config, build, pulse, marks
+        self._memory_kills = kills_for_memory() or 0
         self._asked = False
         """A plain flag, for signal handlers may come at any moment, also into each other."""
         self._children: list[Child] = []
@@ -216,11 +246,13 @@ class Supervisor:
     def _bury(self, child: Child) -> None:
         """End a child that answers no ping, and tell of its end."""
         silent = child.process.is_alive()
+        is_stopped = state_of(child.pid or 0) in "Tt" if silent else None
         child.kill()
         child.process.join()
         how = "answered no ping and was killed" if silent else f"has ended ({child.exitcode})"
         facts = {"action": "worker.replaced", "ended": child.pid, "code": child.exitcode}
         log.warning("Worker process %s %s; another takes its place.", child.pid, how, extra=facts)
+        self._witness(child, is_stopped)
         self._forget(child)
 
     def _forget(self, child: Child) -> None:
@@ -228,6 +260,16 @@ class Supervisor:
             forget_process(self._pulse, child.pid or 0)
         except (UnderstudyError, ValueError) as error:
             log.warning("%s", error, extra={"action": "worker.remembered"})  # it falls silent in ten seconds
+
+    def _witness(self, child: Child, is_stopped: bool | None) -> None:
+        """Leave word of how it ended to whoever buries it: only workers write to the log."""
+        kills = kills_for_memory() or 0
+        short, self._memory_kills = kills > self._memory_kills, kills
+        end = seen(child.exitcode or 0, is_stopped=is_stopped, memory_was_short=short)
+        try:
+            witness(self._marks, child.pid or 0, end)
+        except (OSError, ValueError) as error:
+            log.warning("%s", error, extra={"action": "worker.unwitnessed"})
 
     def _fill(self) -> None:
         """Start what is missing, after a pause where the last one never came to serve."""
@@ -283,3 +325,11 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def state_of(pid: int) -> str:
+    """The letter by which the system tells the state of a process: T where somebody has stopped it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "?"

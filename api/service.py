@@ -1,6 +1,7 @@
 """Everything one API process holds, wired together once by `create_app`."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,22 @@ from fastapi import Request
 
 from api.access import Access
 from api.admission import Admission
+from api.answering import Answering
+from api.breaker import Breakers
 from api.counts import Counts
 from api.health import Health
 from api.housekeeping import Housekeeping
 from api.journal import Journal
 from api.judging import Judge
 from api.manifests import Manifests
+from api.mark import Marks
 from api.metrics import Metrics
 from api.promoting import Promoter
 from api.readings import Readings
 from api.recorder import Recorder
 from api.roster import Roster
 from api.serving import Served, ServingTable
+from api.vitals import Vitals, marks_of
 from api.work import Work
 from api.worker import Worker
 from understudy.adapters.duty import Duty
@@ -61,6 +66,7 @@ class Service:
     judge: Judge
     trials: Duty
     """Held while a version is tried."""
+    answering: Answering
     promoter: Promoter
     recorder: Recorder
     counts: Counts
@@ -69,6 +75,7 @@ class Service:
     roster: Roster
     worker: Worker
     housekeeping: Housekeeping
+    vitals: Vitals
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
     admission: Admission = field(default_factory=Admission)
@@ -77,17 +84,13 @@ class Service:
 
     def serving(self, model: str) -> Served:
         """What answers for a model. Raises NotFound where there is none, NothingServes where none serves yet."""
-        try:
-            return self.table.get(model)
-        except NothingServes:
-            if model != self.settings.default_model:
-                self.journal.state.model(model)
-            raise
+        return self.answering.find(model)
 
     async def start(self) -> None:
         """Load every champion, then answer; told to stop meanwhile, wait no longer."""
-        self.recorder.start()
+        self.recorder.start(self.answering.identities.process)
         self.metrics.start()
+        await self.vitals.start()
         self.worker.start()
         self.housekeeping.start()
         while not self.worker.started.is_set() and not self.stopping.is_set():
@@ -99,6 +102,7 @@ class Service:
         with ExitStack() as last:
             for port in (self.log, self.reader, self.records, self.pulse, self.trials):
                 last.callback(port.close)
+            last.callback(self.vitals.stop)
             last.callback(self.table.close)
             last.callback(self._leave)
             last.callback(self.worker.stop)
@@ -123,12 +127,31 @@ def make_ready(settings: Settings) -> None:
         port.close()
 
 
+def finder(table: ServingTable, journal: Journal, default_model: str) -> Callable[[str], Served]:
+    """How a model's version is found; the default model need not have been defined yet."""
+
+    def find(model: str) -> Served:
+        try:
+            return table.get(model)
+        except NothingServes:
+            if model != default_model:
+                journal.state.model(model)
+            raise
+
+    return find
+
+
 def pulse_of(settings: Settings) -> Path:
     return settings.var / "pulse.db"
 
 
 def metrics_of(settings: Settings) -> Path:
     return settings.var / "metrics"
+
+
+def table_of(settings: Settings, store: ArtifactStore, breakers: Breakers) -> ServingTable:
+    limit_s = settings.loop_limit_ms / 1e3
+    return ServingTable(store, loop_limit_s=limit_s, default_model=settings.default_model, breakers=breakers)
 
 
 def open_service(settings: Settings) -> Service:
@@ -139,12 +162,18 @@ def open_service(settings: Settings) -> Service:
     roster = Roster(pulse)  # before the log is read: see `understudy/rollout.py`
     log, reader = SqliteLog(settings.events_file), SqliteLog(settings.events_file, wait_s=LOOK_WAITS_S)
     records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
-    journal, table, environment = Journal(log, reader=reader), ServingTable(store), current_environment()
+    marks = Marks(marks_of(settings), roster.me)
+    breakers = Breakers(marks)
+    journal, environment = Journal(log, reader=reader), current_environment()
+    table = table_of(settings, store, breakers)
     worker = Worker(journal, table, roster)
     health, recorder, counts = Health(journal, table), Recorder(records), Counts(known=lambda: journal.state.models)
+    find = finder(table, journal, settings.default_model)
+    answering = Answering(find, worker, recorder, counts, lambda served: served.breaker.late())
     readings = Readings(counts=counts, journal=journal, table=table, health=health, recorder=recorder)
     judge = Judge(journal, store, environment, health, trials)
     work = Work(journal, pulse, settings.runs_at_once)
+    promoter = Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping)
     return Service(
         settings=settings,
         access=access,
@@ -159,7 +188,8 @@ def open_service(settings: Settings) -> Service:
         health=health,
         judge=judge,
         trials=trials,
-        promoter=Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping),
+        answering=answering,
+        promoter=promoter,
         recorder=recorder,
         counts=counts,
         metrics=Metrics(metrics_of(settings), readings.take),
@@ -167,6 +197,9 @@ def open_service(settings: Settings) -> Service:
         roster=roster,
         worker=worker,
         housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, records, store),
+        vitals=Vitals(
+            settings, marks, breakers, journal=journal, promoter=promoter, roster=roster, stopping=stopping
+        ),
         stopping=stopping,
     )
 

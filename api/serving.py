@@ -10,11 +10,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from api.breaker import Breaker, Breakers
+from api.cost import FULL, Cost, measured
+from api.gather import Gather
+from api.lane import Lane
+from api.mark import Marks
+from api.wording import Wording
 from understudy.adapters.bundle import unpack
 from understudy.adapters.runtime import Runtime, open_bundle
-from understudy.errors import BundleRefused, Conflict, NotFound, NothingServes
+from understudy.errors import BundleRefused, Conflict, ModelFailed, NotFound, NothingServes
 from understudy.ports import ArtifactStore
 from understudy.rows import RowDecoder
 from understudy.signature import Signature
@@ -28,11 +34,47 @@ T = TypeVar("T")
 class Served:
     """One loaded version and how many requests it is answering."""
 
-    def __init__(self, model: str, version: str, runtime: Runtime) -> None:
-        self.model, self.version, self.runtime = model, version, runtime
+    def __init__(
+        self, model: str, version: str, runtime: Runtime, *, cost: Cost, loop_limit_s: float, breaker: Breaker
+    ) -> None:
+        self.breaker = breaker
+        self.model, self.version, self.runtime, self.cost = model, version, runtime, cost
+        self.signature = runtime.signature
         self.decoder = RowDecoder(runtime.signature)
+        self.wording = Wording(runtime.signature, model=model, version=version)
+        self._loop_limit_s = loop_limit_s
+        self._shares = cost.of(FULL) <= loop_limit_s
+        self.gather: Gather | None = None
+        self.lane: Lane | None = None
+        self.head = b""
+        """Of an answer; see `api/fast.py`. Good with the default headers that it was written for."""
+        self.head_for: object = None
         self.in_flight = 0
         """Changed on the event loop only."""
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether the event loop may wait for a call of so many rows."""
+        return self._shares if rows <= FULL else self.cost.of(rows) <= self._loop_limit_s
+
+    def share_s(self, rows: int) -> float:
+        """What a request of so many rows adds to the calls that it waits for: many of one row share a call."""
+        return max(self.cost.of(FULL) / FULL * rows, self.cost.of(rows) if rows > FULL else 0.0)
+
+    def call(self, rows: Any, options: Any = None) -> Any:
+        """Ask the model; every call of every way passes here. Takes, gives and raises what `Runtime.run` does.
+
+        Raises ModelUnhealthy where it must not be asked.
+        """
+        breaker = self.breaker
+        breaker.enter()
+        try:
+            return self.runtime.run(rows, options)
+        except ModelFailed:
+            if options is None or not options.terminate:  # what was given up is counted by whoever did
+                breaker.failed()
+            raise
+        finally:
+            breaker.leave()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -43,13 +85,23 @@ class Served:
         finally:
             self.in_flight -= 1
 
+    def close(self) -> None:
+        """Nobody asks any more."""
+        if self.lane is not None:
+            self.lane.close()
+
 
 class ServingTable:
     """Readers take `get`, which never waits; whoever changes the table waits for whoever is changing it."""
 
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
+    def __init__(
+        self, store: ArtifactStore, *, loop_limit_s: float, default_model: str, breakers: Breakers | None = None
+    ) -> None:
+        self._breakers = breakers or Breakers(Marks(None, "nobody"))
+        self._store, self._loop_limit_s, self._default_model = store, loop_limit_s, default_model
         self._live: Mapping[str, Served] = {}
+        self.doors: Mapping[bytes, Served] = {}
+        """Target of a request -> the version that answers it on the event loop."""
         self.serves: Mapping[str, int] = {}
         """Model -> position of the promotion whose version answers."""
         self.swaps: Mapping[str, int] = {}
@@ -94,7 +146,9 @@ class ServingTable:
             data = self._store.get(version.digest)
             runtime = open_bundle(data, digest=version.digest, trees=version.registered_by == "scheduler")
             runtime.check_golden()
-        return Served(version.model, version.id, runtime)
+        breaker = self._breakers.of(version.model, version.id)
+        cost = measured(runtime)
+        return Served(version.model, version.id, runtime, cost=cost, loop_limit_s=self._loop_limit_s, breaker=breaker)
 
     def swap(self, served: Served, position: int) -> None:
         """Let `served` answer from now on, unless a later promotion (by log position) does already."""
@@ -103,6 +157,7 @@ class ServingTable:
                 return
             old = self._live.get(served.model)
             self._live = {**self._live, served.model: served}
+            self.doors = self._doors()
             self.serves = {**self.serves, served.model: position}
             self.swaps = {**self.swaps, served.model: self.swaps.get(served.model, 0) + 1}
             self.lacks = without(self.lacks, served.model)
@@ -119,9 +174,17 @@ class ServingTable:
         with self._lock:
             old = self._live.get(model)
             self._live, self.serves = without(self._live, model), without(self.serves, model)
+            self.doors = self._doors()
             self.lacks = {**self.lacks, model: why}
         self._leave(old)
         log.error("%s", why, extra={"action": "champion_not_loaded", "model": model})
+
+    def _doors(self) -> Mapping[bytes, Served]:
+        quick = {model: served for model, served in self._live.items() if served.is_quick(1)}
+        doors = {f"/models/{model}/predict".encode(): served for model, served in quick.items()}
+        if (default := quick.get(self._default_model)) is not None:
+            doors[b"/predict"] = default
+        return doors
 
     def _leave(self, old: Served | None) -> None:
         if old is not None:
@@ -137,6 +200,9 @@ class ServingTable:
         stop = False
         while not (stop and not leaving):
             stop = self._admit(leaving) or stop
+            for served in leaving:
+                if not served.in_flight or stop:
+                    served.close()
             leaving = [served for served in leaving if served.in_flight and not stop]
 
     def _admit(self, leaving: list[Served]) -> bool:

@@ -42,6 +42,8 @@ class Wire(HttpToolsProtocol):
     """Of these, how many a subclass is answering in its own way."""
     is_leaving = False
     """The next answer is the last: the process is stopping, or there is no room."""
+    _refusal: tuple[int, str, str, str] | None = None
+    """What is to be said once all whole requests are answered."""
     running: RequestResponseCycle | None = None
     """What uvicorn is answering, or has answered last; its `cycle` may be a later one that waits for it."""
 
@@ -111,8 +113,20 @@ class Wire(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, "bad_request", msg, "Send a well-formed request; see /docs.")
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refusal is not None:
+            self.refuse(*self._refusal)
+
     def refuse(self, status: int, code: str, detail: str, remedy: str) -> None:
-        """Answer outside of any application, where the request has no answer yet, and close."""
+        """Answer outside of any application, where the request has no answer yet, and close.
+
+        Whole requests before it are answered first, or this would be taken for the answer to one of them.
+        """
+        if self.running is not None and not (self.running.response_complete or self.running.more_body):
+            self._refusal = status, code, detail, remedy
+            self.flow.pause_reading()
+            return
         if not self._is_answered():
             identity = secrets.token_hex(8)
             later = {"Retry-After": str(retry_after_s())} if status == 503 else {}

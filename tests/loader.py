@@ -31,7 +31,9 @@ def version(digest: str) -> Version:
 
 def main(store: str, digest: str, rows: str) -> None:
     try:
-        served = ServingTable(FolderStore(Path(store))).prepare(version(digest))
+        served = ServingTable(FolderStore(Path(store)), loop_limit_s=0.002, default_model="rain").prepare(
+            version(digest)
+        )
         said = json.dumps(served.runtime.predict(json.loads(rows)).probabilities)
     except UnderstudyError as error:
         said = error.problem

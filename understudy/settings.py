@@ -38,6 +38,23 @@ class Settings(BaseSettings):
     api_url: str = Field(
         "http://127.0.0.1:8000", description="Where the API is found; unless set, it follows host and port."
     )
+    fast_path: bool = Field(True, description="Answer plain predictions in the protocol itself; `off`: never.")
+    loop_limit_ms: float = Field(
+        2.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="A model call that takes longer leaves the event loop, for all others wait for it, health too.",
+    )
+    watchdog_s: float = Field(
+        10.0,
+        ge=2,
+        le=600,
+        description="A process that answers nobody for so long ends itself; no call of a cheap model takes a second.",
+    )
+    memory_limit_mb: int = Field(
+        0, ge=0, description="Above that, in MiB, a process drains and another takes its place; 0: never."
+    )
     open: Names = Field(("predict", "read"), description="What needs no token: `predict`, `read`, both or nothing.")
     allowed_hosts: Names = Field(("localhost", "127.0.0.1", "api"), description="Host names that are answered.")
     cors_origins: Names = Field((), description="Origins whose pages may call the API.")

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
-from api.processes import Child
+from api.processes import Child, Serving
 
 
-def never() -> FastAPI:
-    """An application that takes longer to build than any test waits."""
+def never() -> Serving:
+    """Takes longer to build than any test waits."""
     time.sleep(600)
-    return FastAPI()
+    raise AssertionError
 
 
 @pytest.fixture

@@ -95,6 +95,10 @@ class Runtime:
             problem = "wants more memory than there is" if wants_memory else f"raised {type(error).__name__}"
             raise ModelFailed(f"The model {problem}.", remedy=REMEDY) from error
 
+    def interruptible(self) -> Any:
+        """Options for one `run` that is given up as soon as somebody sets their `terminate`; None where it cannot be."""
+        return self._model.interruptible()
+
     def said(self, output: "Answer | np.ndarray[Any, Any]") -> Answer:
         """What `run` gave, in Python's values."""
         return output if isinstance(output, Answer) else _answer(output, self.signature.classes)
@@ -150,6 +154,11 @@ class OnnxModel:
         raw = self._session.run(self._wanted, self._feed(rows), options)[0]
         return _shaped(raw, len(rows), self._width).reshape(-1, self._width)
 
+    def interruptible(self) -> Any:
+        import onnxruntime
+
+        return onnxruntime.RunOptions()
+
     def __call__(self, rows: Rows) -> Answer:
         asked = rows if self.packer is None else self.packer.matrix(self.packer.pack(rows))
         return _answer(self.run(asked), self._classes)
@@ -168,6 +177,9 @@ class SklearnModel:
 
     def run(self, rows: Any, options: Any = None) -> Answer:
         return self(rows)
+
+    def interruptible(self) -> None:
+        return None
 
     def __call__(self, rows: Rows) -> Answer:
         return self.answer_frame(self._frame(self._columns, rows))

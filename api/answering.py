@@ -1,0 +1,218 @@
+"""The work function: a body of JSON in, the bytes of an answer out, whichever way the request came.
+
+One decision is made for each request: who may hold up the event loop. A row for a cheap version joins the call that its
+turn of the loop shares (`gather`), a cheap batch is answered at once, everything else goes through the version's lane.
+Every call ends in one `Answered`, for the records and the counters.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from api.answered import Answered
+from api.gather import Asker, Gather, asking
+from api.identity import Identities
+from api.lane import Hung, Lanes, Taken
+from api.serving import Served
+from understudy.errors import DeadlinePassed, UnderstudyError
+from understudy.parity import Answer
+from understudy.rows import Row
+
+SMALL = 256 * 1024
+"""Bytes of a body that is decoded on the event loop: about a millisecond and a half."""
+DEADLINE_S = 10.0
+"""For requests that name none."""
+
+
+class Recorder(Protocol):
+    """What is told of every call."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether answers wait until they are on record."""
+
+    def add(self, answered: Answered) -> None: ...
+
+    async def kept(self) -> None:
+        """Wait until everything added so far is on record. Raises StorageUnavailable."""
+
+
+class Counts(Protocol):
+    """Counters."""
+
+    def answered(self, call: Answered) -> None: ...
+
+    def refused(self, model: str, code: str) -> None: ...
+
+
+class Currency(Protocol):
+    """Who knows whether what is loaded may answer."""
+
+    def is_current(self) -> bool: ...
+
+    async def current(self, model: str) -> None: ...
+
+
+class Answering:
+    """Answers for one process, on its event loop."""
+
+    def __init__(
+        self, find: Callable[[str], Served], worker: Currency, recorder: Recorder, counts: Counts, hung: Hung
+    ) -> None:
+        self.find, self._worker, self._recorder, self._counts = find, worker, recorder, counts
+        self.identities, self.lanes = Identities(), Lanes(hung)
+
+    def at_once(self, served: Served, body: bytes, asker: Asker, started_s: float, role: str | None) -> bool:
+        """Answer within this turn of the loop; False where that cannot be, or where the body may be wrong."""
+        if not self._worker.is_current():
+            return False
+        if (row := served.decoder.record(body)) is not None:
+            self.gather(served).add(row, asker, started_s, role)
+            return True
+        try:
+            rows = served.decoder.decode(body)
+        except UnderstudyError:
+            return False
+        if len(rows) == 1:
+            self.gather(served).add(rows[0], asker, started_s, role)
+            return True
+        return served.is_quick(len(rows)) and self._batch(served, rows, asker, started_s, role)
+
+    def _batch(self, served: Served, rows: list[Row], asker: Asker, started_s: float, role: str | None) -> bool:
+        self.gather(served).flush()  # the same client may have asked before
+        taken = packed(served, rows)
+        try:
+            output = served.call(asking(taken[0], served))
+        except UnderstudyError:
+            return False
+        identity = self._note(served, taken, output, started_s, role)
+        asker.answered(served.wording.many(output, identity), identity, served)
+        return True
+
+    async def answer(
+        self, model: str, body: bytes, *, role: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> tuple[bytes, bytes, Served]:
+        """The answer to a body of JSON, its id, and which version gave it.
+
+        Raises NotFound and NothingServes for a model, BadInput, BadRow and TooLarge for a body, Overloaded,
+        DeadlinePassed, ModelFailed; StorageUnavailable where answers wait for the records.
+        """
+        with self._counted(model):
+            return await self._answer(model, body, role, deadline_s)
+
+    async def _answer(
+        self, model: str, body: bytes, role: str | None, deadline_s: float
+    ) -> tuple[bytes, bytes, Served]:
+        started_s = time.perf_counter()
+        served = await self.serving(model, deadline_s=deadline_s)
+        if len(body) > SMALL:
+            found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), 1, deadline_s)
+        else:
+            row = served.decoder.record(body)
+            rows = served.decoder.decode(body) if row is None else [row]
+            if len(rows) == 1 and served.is_quick(1):
+                return await self._gathered(served, rows[0], started_s, role)
+            found = await self._called(served, rows, deadline_s)
+        identity = self._note(served, *found, started_s, role)
+        await self._kept()
+        return served.wording.many(found[1], identity), identity, served
+
+    async def ask(
+        self, served: Served, rows: Sequence[Row], *, role: str | None = None, deadline_s: float = DEADLINE_S
+    ) -> tuple[Answer, bytes]:
+        """What a version says to rows that its decoder would let pass, and the id of that; raises as `answer` does."""
+        started_s = time.perf_counter()
+        with self._counted(served.model):
+            taken, output = await self._called(served, rows, deadline_s)
+            identity = self._note(served, taken, output, started_s, role)
+            await self._kept()
+        return served.runtime.said(output), identity
+
+    async def serving(self, model: str, *, deadline_s: float = DEADLINE_S) -> Served:
+        """The version that answers for a model now. Raises NotFound, NothingServes and DeadlinePassed."""
+        if deadline_s <= 0:
+            raise DeadlinePassed("The deadline had passed before the model was asked.", remedy="Allow more time.")
+        if not self._worker.is_current():
+            await self._worker.current(model)
+        return self.find(model)
+
+    def gather(self, served: Served) -> Gather:
+        if served.gather is None:
+            served.gather = Gather(served, self.identities, self._done)
+        return served.gather
+
+    async def _gathered(
+        self, served: Served, row: Row, started_s: float, role: str | None
+    ) -> tuple[bytes, bytes, Served]:
+        waiting = Waiting()
+        self.gather(served).add(row, waiting, started_s, role)
+        body, identity = await waiting.future
+        await self._kept()
+        return body, identity, served
+
+    async def _called(self, served: Served, rows: Sequence[Row], deadline_s: float) -> tuple[Taken, Any]:
+        if not served.is_quick(len(rows)):
+            return await self._by_lane(served, lambda: packed(served, rows), len(rows), deadline_s)
+        taken = packed(served, rows)
+        with served.request():
+            return taken, served.call(asking(taken[0], served))
+
+    async def _by_lane(
+        self, served: Served, read: Callable[[], Taken], rows: int, deadline_s: float
+    ) -> tuple[Taken, Any]:
+        with served.request():
+            lane = self.lanes.of(served)
+            return await lane.ask(read, estimate_s=served.share_s(rows), deadline_s=deadline_s)
+
+    def _note(self, served: Served, taken: Taken, output: Any, started_s: float, role: str | None) -> bytes:
+        """Give the request its id, and its call to the records."""
+        stamp, first = self.identities.take(1)
+        latency_s = time.perf_counter() - started_s
+        rows, n = taken
+        self._done(Answered(served, first, stamp, rows, n, output, [latency_s], None if role is None else [role]))
+        return self.identities.of(stamp, first)
+
+    @contextmanager
+    def _counted(self, model: str) -> Iterator[None]:
+        """Count what is refused."""
+        try:
+            yield
+        except UnderstudyError as error:
+            self.refused(model, error)
+            raise
+
+    def refused(self, model: str, error: UnderstudyError) -> None:
+        self._counts.refused(model, error.code)
+
+    def _done(self, answered: Answered) -> None:
+        self._recorder.add(answered)
+        self._counts.answered(answered)
+
+    async def _kept(self) -> None:
+        if self._recorder.durable:
+            await self._recorder.kept()
+
+
+class Waiting:
+    """A coroutine that waits for its answer."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
+
+    def answered(self, body: bytes, identity: bytes, served: Served) -> None:
+        if not self.future.done():
+            self.future.set_result((body, identity))
+
+    def failed(self, error: UnderstudyError, served: Served) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def packed(served: Served, rows: Sequence[Row]) -> Taken:
+    """Rows as the model takes them and the records keep them."""
+    packer = served.runtime.packer
+    return (rows if packer is None else packer.pack(rows)), len(rows)

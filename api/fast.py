@@ -1,0 +1,229 @@
+"""The fast path: a protocol class that answers plain predictions in the turn of the event loop in which they arrive.
+
+A server's usual way costs a task, a request cycle, two dozen objects and two writes for each request. A prediction
+needs none of these: when its body is complete, its row joins the call that the turn shares (`api/gather.py`), and head
+and body of the answer leave in one write. That is all this class does. Whatever is not plain — another route, an
+unusual header, a row that may be wrong, a dear model, a request behind one that is still being answered — is handed
+over to the usual way as if this class had not been there, and reaches the same work function by it.
+
+It builds on what uvicorn's class does inside: see `fits`.
+"""
+
+import time
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from api.answering import SMALL
+from api.errors import answer_any
+from api.front import JSON, marked_response
+from api.gather import Gather
+from api.guard import CAREFUL, new_request_id
+from api.serving import Served
+from api.wire import Wire
+from understudy.errors import UnderstudyError
+
+NO_MATTER = frozenset(
+    b"accept accept-encoding accept-language cache-control dnt forwarded pragma referer traceparent tracestate "
+    b"user-agent via x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip "
+    b"x-request-id".split()
+)
+"""Headers that change nothing about a prediction."""
+
+MOST_DIGITS = 6
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Desk(Protocol):
+    """Where predictions are answered; `api/front.py` has one."""
+
+    def served_at(self, target: bytes) -> Served | None:
+        """The version that answers there on the event loop."""
+
+    def is_known(self, host: bytes) -> bool: ...
+
+    def role_of(self, authorization: bytes | None) -> str | None:
+        """Raises Unauthenticated or Forbidden."""
+
+    def at_once(self, served: Served, body: bytes, asker: "Fast", started_s: float, role: str | None) -> bool:
+        """Ask now: the answer comes within this turn of the loop. False where the usual way has to be gone."""
+
+    def refused(self, model: str, error: UnderstudyError) -> None:
+        """Count a failure."""
+
+
+class Fast(Wire):
+    """uvicorn's HTTP/1.1 with a way of its own for predictions."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._desk: Desk = self.app  # the process's `Front`
+        self._taken = False
+        """The request that is being read is a plain prediction so far."""
+        self._body: bytes | bytearray = b""
+        self._plain: Headers = []
+        """The headers that were found plain last: most clients send the same again."""
+        self._authorization: bytes | None = None
+        self._gather: Gather | None = None
+        """Where requests of this connection wait for the end of this turn."""
+
+    def on_message_begin(self) -> None:
+        self.url, self.headers, self._taken, self.is_amid = b"", [], False, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        cycle: RequestResponseCycle | None = self.cycle
+        if (
+            self._desk.served_at(self.url) is not None
+            and parser.get_method() == b"POST"
+            and (cycle is None or cycle.response_complete)
+            and not self.pipeline
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.is_leaving
+            and (self.headers == self._plain or self._are_plain())
+        ):
+            self.unread, self._taken, self._body = 0, True, b""
+        else:
+            self._usual_way()
+
+    def _are_plain(self) -> bool:
+        """Whether the headers say nothing but which host, how long, and who asks."""
+        hosts = lengths = forms = 0
+        self._authorization = None
+        for name, value in self.headers:
+            name = name.lower()
+            if name == b"host" and self._desk.is_known(value):
+                hosts += 1
+            elif name == b"content-length" and len(value) <= MOST_DIGITS and int(value) <= SMALL:
+                lengths += 1
+            elif name == b"content-type" and value == JSON[1]:
+                forms += 1
+            elif name == b"authorization" and self._authorization is None:
+                self._authorization = value
+            elif name not in NO_MATTER and not (name == b"connection" and value.lower() == b"keep-alive"):
+                return False
+        if hosts == lengths == 1 and forms <= 1:
+            self._plain = self.headers
+            return True
+        return False
+
+    def on_body(self, body: bytes) -> None:
+        if not self._taken:
+            super().on_body(body)
+        elif not self._body:
+            self.unread, self._body = 0, body
+        else:
+            self.unread = 0
+            self._body = bytearray(self._body) if isinstance(self._body, bytes) else self._body
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._taken and self._is_asked():
+            self.unread, self._taken, self.is_amid = 0, False, False
+            self.asked += 1
+            return
+        if self._taken:
+            self._usual_way()
+        super().on_message_complete()
+
+    def _is_asked(self) -> bool:
+        """Ask for an answer at once; False where only the usual way has one."""
+        started_s = time.perf_counter()
+        served = self._desk.served_at(self.url)
+        if served is None or self.is_leaving:
+            return False
+        if self._gather is not None and self._gather is not served.gather:
+            self._gather.flush()  # answers leave in the order of the requests
+        try:
+            role = self._desk.role_of(self._authorization)
+        except UnderstudyError:
+            return False
+        self.in_flight += 1
+        if not self._desk.at_once(served, bytes(self._body), self, started_s, role):
+            self.in_flight -= 1
+            return False
+        if self.in_flight:
+            self._gather = served.gather
+        return True
+
+    def _usual_way(self) -> None:
+        """Begin with this request as uvicorn does, with what has come of it so far."""
+        if self._gather is not None:
+            self._gather.flush()
+        url, headers, body, self._taken, self._body = self.url, self.headers, self._body, False, b""
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+        if body:
+            super().on_body(bytes(body))
+
+    def answered(self, body: bytes, identity: bytes, served: Served) -> None:
+        """Send the answer to the oldest request that waits."""
+        self._gather = None
+        self.in_flight -= 1
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            default = self.server_state.default_headers
+            head = served.head if served.head_for is default else write_head(served, default)
+            self.transport.write(head % (len(body), identity) + body)
+
+    def failed(self, error: UnderstudyError, served: Served) -> None:
+        """Send the same answer that the usual way sends."""
+        self._gather = None
+        self.in_flight -= 1
+        self.server_state.total_requests += 1
+        self._desk.refused(served.model, error)
+        if self.transport.is_closing():
+            return
+        identity = new_request_id()
+        scope = {"type": "http", "path": self.url.decode("latin-1"), "request_id": identity}
+        response = marked_response(answer_any(scope, error), identity)
+        lines = [b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *response.raw_headers]]
+        self.transport.write(STATUS_LINE[response.status_code] + b"".join(lines) + b"\r\n" + bytes(response.body))
+
+    def refuse(self, status: int, code: str, detail: str, remedy: str) -> None:
+        if self._gather is not None:
+            self._gather.flush()
+        super().refuse(status, code, detail, remedy)
+
+    def pause_writing(self) -> None:
+        """Whoever does not read his answers sends no more questions."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+
+def write_head(served: Served, default_headers: Headers) -> bytes:
+    """Everything up to the body with two places, for its length and the id; uvicorn has a new date every second."""
+    before = [*default_headers, (b"model-version", served.version.encode())]
+    after = [JSON, (b"x-request-id", b"%b"), *CAREFUL]
+    lines = [b"%b: %b\r\n" % header for header in before]
+    lines += [b"content-length: %d\r\n"]
+    lines += [name + b": " + value + b"\r\n" for name, value in after]
+    served.head, served.head_for = STATUS_LINE[200] + b"".join(lines) + b"\r\n", default_headers
+    return served.head
+
+
+def fits() -> str | None:
+    """Why this class cannot be used with the uvicorn that is installed; None where it can.
+
+    What it takes over is named here; that both ways answer alike is proven by the test at the start of a process.
+    """
+    needed = (
+        "on_message_begin on_url on_header on_headers_complete on_body on_message_complete "
+        "pause_writing resume_writing data_received connection_lost"
+    ).split()
+    missing = [name for name in needed if not callable(getattr(HttpToolsProtocol, name, None))]
+    return f"uvicorn's protocol class has no `{missing[0]}`" if missing else None

@@ -1,0 +1,186 @@
+"""Does the fast path fit the server that is installed? Tried at every start, before the first client comes.
+
+`api/fast.py` stands on the inside of uvicorn's protocol class. So the same requests are sent to both classes over a
+pair of sockets, in front of a model that gives back its input; where one answer differs, or nothing comes, the plain
+path serves and the log says why.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from api.answered import Answered
+from api.answering import Answering
+from api.cost import Cost
+from api.fast import Fast
+from api.front import Front
+from api.guard import Guard
+from api.serving import Served
+from api.wire import Wire
+from understudy.adapters.runtime import Packer
+from understudy.signature import Column, Signature
+
+log = logging.getLogger(__name__)
+
+WITHIN_S = 5.0
+"""For all of it; it takes some 10 ms."""
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+NUMBERS = Signature(
+    columns=(Column(name="x", kind="number", dtype="float64", nullable=False, example=0.0),),
+    target="y",
+    task="regression",
+    classes=None,
+)
+
+
+def request(body: bytes, head: bytes = HEAD) -> bytes:
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+#: What is sent, in the pieces in which it is sent, and how many answers are owed.
+CONVERSATIONS: list[tuple[list[bytes], int]] = [
+    ([request(b'{"x":1.5}')], 1),
+    ([request(b'{"x":1}'), request(b'{"x":2}')], 2),
+    ([request(b'{"x":1}') + request(b'{"values":[[2],[3]]}') + request(b'{"x":4}')], 3),
+    ([request(b'{"x":1}') + request(b'{"x":"no"}') + request(b'{"x":3}')], 3),
+    ([request(b'{"x":1}') + b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n" + request(b'{"x":3}')], 3),
+    ([request(b'{"x":12345.5}')[i : i + 7] for i in range(0, 120, 7)], 1),
+    ([request(b'{"x":1}', HEAD + b"Connection: close\r\n")], 1),
+    ([request(b'{"x":1}', HEAD + b"Expect: 100-continue\r\n")], 2),
+    ([HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"x\r\n4\r\n":1}\r\n0\r\n\r\n'], 1),
+    ([request(b'{"x":1}', b"POST /predict HTTP/1.0\r\nHost: localhost\r\n")], 1),
+    ([request(b'{"x":1}', b"POST /predict HTTP/1.1\r\nHost: elsewhere\r\n")], 1),
+    ([request(b'{"x":1}') + b"\0\r\n\r\n"], 2),
+]
+
+IDS = re.compile(rb'(?<=x-request-id: )\w+|(?<=prediction_id":")\w+|(?<=request_id": ")\w+|(?<=date: )[^\r]+')
+
+
+class Mirror:
+    """A model of one number that gives it back; it stands where a `Runtime` stands."""
+
+    packer = Packer(1)
+    signature = NUMBERS
+
+    def run(self, rows: "np.ndarray[Any, Any]", options: Any = None) -> "np.ndarray[Any, Any]":
+        return rows * np.float32(1)
+
+
+class Nobody:
+    """Records and counts nothing, knows no token, and is always up to date."""
+
+    durable = False
+
+    def add(self, answered: Answered) -> None: ...
+
+    def answered(self, call: Answered) -> None: ...
+
+    def refused(self, model: str, code: str) -> None: ...
+
+    async def kept(self) -> None: ...
+
+    def is_current(self) -> bool:
+        return True
+
+    async def current(self, model: str) -> None: ...
+
+    def role(self, route: str, authorization: str | None) -> None:
+        return None
+
+
+class Shelf:
+    """One version, where a `ServingTable` would be."""
+
+    def __init__(self, served: Served) -> None:
+        self.doors = {b"/predict": served}
+
+
+async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application behind: whatever is not a prediction."""
+    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def front() -> Front:
+    served = Served("mirror", "1", Mirror(), cost=Cost(0.0, 0.0), loop_limit_s=1.0)  # type: ignore[arg-type]
+    nobody: Any = Nobody()
+    answering = Answering(lambda model: served, nobody, nobody, nobody, lambda served: None)
+    guard = Guard(elsewhere, hosts=("localhost",), origins=())
+    shelf: Any = Shelf(served)
+    return Front(elsewhere, guard=guard, access=nobody, answering=answering, table=shelf, default_model="mirror")
+
+
+async def said(protocol: type[Wire], pieces: list[bytes], answers: int) -> bytes:
+    """Everything that a server answers to one conversation."""
+    loop = asyncio.get_running_loop()
+    config = Config(front(), http=protocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"date", b"today")]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.setblocking(False)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol(config, state, {}), ours)
+        for piece in pieces:
+            await loop.sock_sendall(theirs, piece)
+            await asyncio.sleep(0)
+        found = b""
+        while found.count(b"HTTP/1.1 ") < answers or not whole(found):
+            more = await loop.sock_recv(theirs, 65536)
+            if not more:
+                break
+            found += more
+        transport.close()
+    return IDS.sub(b"*", found)
+
+
+def whole(found: bytes) -> bool:
+    """Whether the last answer has come to its end."""
+    head, _, body = found[found.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    return len(body) >= int(length[1]) if length else head.startswith(b"HTTP/1.1 100")
+
+
+async def differences() -> str | None:
+    """The first conversation in which the two classes differ; None where there is none."""
+    for number, (pieces, answers) in enumerate(CONVERSATIONS, start=1):
+        plain, fast = [await said(protocol, pieces, answers) for protocol in (Wire, Fast)]
+        if plain != fast:
+            return f"it answers conversation {number} of {len(CONVERSATIONS)} differently"
+    return None
+
+
+def misfit() -> str | None:
+    """Why the fast path cannot be used here; None where it can. Run where no event loop runs."""
+    quiet = [logging.getLogger(name) for name in ("uvicorn.error", "api.errors")]
+    levels = [one.level for one in quiet]
+    for one in quiet:
+        one.setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(asyncio.wait_for(differences(), WITHIN_S))
+    except Exception as error:  # noqa: BLE001 - whatever a newer server does to it is a reason
+        return f"it raised {type(error).__name__}"
+    finally:
+        for one, level in zip(quiet, levels, strict=True):
+            one.setLevel(level)
+        with suppress(RuntimeError):
+            asyncio.set_event_loop(None)
+
+
+def protocol_class(*, wanted: bool) -> type[Wire]:
+    """The class that serves: the fast one where it is wanted and fits."""
+    why = misfit() if wanted else "it is switched off"
+    if why is None:
+        return Fast
+    level = logging.WARNING if wanted else logging.INFO
+    log.log(level, "the plain path serves: the fast one cannot, for %s", why, extra={"action": "plain_path"})
+    return Wire

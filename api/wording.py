@@ -1,0 +1,72 @@
+"""Answers of one version as bytes: what is the same in all of them is written once, when the version is loaded."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import msgspec
+
+from understudy.parity import Answer
+from understudy.signature import Signature
+
+encode = msgspec.json.Encoder().encode
+
+Output = Any
+"""What `Runtime.run` gives: (n, classes) or (n, 1) of float32, or an Answer."""
+
+Words = tuple[bytes, bytes]
+"""The answer to one row: everything up to its numbers, and the numbers."""
+
+END = b'"}'
+
+
+class Wording:
+    """`{"predictions": …, "probabilities": …, "classes": …, "model": …, "version": …, "prediction_id": …}`."""
+
+    def __init__(self, signature: Signature, *, model: str, version: str) -> None:
+        self._classes = signature.classes
+        tail = b',"classes":%b,"model":%b,"version":%b,"prediction_id":"' % (
+            encode(signature.classes),
+            encode(model),
+            encode(version),
+        )
+        if signature.classes is None:
+            self._heads = [b'{"predictions":[']
+            self._tail = b'],"probabilities":null' + tail
+        else:
+            self._heads = [b'{"predictions":[%b],"probabilities":[[' % encode(label) for label in signature.classes]
+            self._tail = b"]]" + tail
+        self._many_tail = tail
+
+    def one(self, words: Words, identity: bytes) -> bytes:
+        """The answer to a request of one row."""
+        return b"".join((words[0], words[1], self._tail, identity, END))
+
+    def many(self, output: Output, identity: bytes) -> bytes:
+        """The answer to a request of many rows."""
+        if isinstance(output, Answer):
+            predictions, probabilities = encode(output.predictions), encode(output.probabilities)
+        elif self._classes is None:
+            predictions, probabilities = encode(output.ravel().tolist()), b"null"
+        else:
+            labels = [self._classes[i] for i in output.argmax(axis=1).tolist()]
+            predictions, probabilities = encode(labels), encode(output.tolist())
+        return b"".join(
+            (b'{"predictions":', predictions, b',"probabilities":', probabilities, self._many_tail, identity, END)
+        )
+
+    def each(self, output: Output) -> Iterator[Words]:
+        """The words of every row."""
+        if isinstance(output, Answer):
+            return map(self._words, output.predictions, output.probabilities or repeat(None))
+        if self._classes is None:
+            head = self._heads[0]
+            return ((head, text) for text in encode(output.ravel().tolist())[1:-1].split(b","))
+        heads = self._heads
+        numbers = encode(output.tolist())[2:-2].split(b"],[")
+        return zip([heads[i] for i in output.argmax(axis=1).tolist()], numbers, strict=True)
+
+    def _words(self, prediction: Any, probabilities: list[float] | None) -> Words:
+        if probabilities is None:
+            return self._heads[0], encode(prediction)
+        return b'{"predictions":[%b],"probabilities":[[' % encode(prediction), encode(probabilities)[1:-1]
