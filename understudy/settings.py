@@ -8,7 +8,7 @@ become a default.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
@@ -66,6 +66,19 @@ class Settings(BaseSettings):
     operator_token: SecretStr | None = Field(None, description="Token of the operator; made on first start.")
     scheduler_token: SecretStr | None = Field(None, description="Token of the scheduler; made on first start.")
     client_token: SecretStr | None = Field(None, description="Token of clients; made on first start.")
+    records: Literal["buffered", "durable"] = Field(
+        "buffered", description="`durable`: an answer waits until it is on record; `buffered`: a kill may lose 0.5 s."
+    )
+    records_sample: float = Field(1.0, ge=0, le=1, description="Share of the requests that are recorded.")
+    records_withhold: Names = Field(
+        ("personal",), description="Tags of columns (`Model(tags=…)`) whose values are not recorded."
+    )
+    records_days: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="Days after which prediction records are dropped."
+    )
+    records_mb: int = Field(
+        1000, ge=1, description="Size, in 10⁶ bytes, above which the oldest prediction records are dropped."
+    )
     traces: str = Field("off", description="Where traces are sent: `off`, or the URL of an OTLP/HTTP collector.")
     runs_at_once: int = Field(1, ge=1, le=64, description="Runs at a time, over all models.")
     run_timeout_s: float = Field(
@@ -73,7 +86,7 @@ class Settings(BaseSettings):
     )
     run_memory_mb: int = Field(4096, ge=256, description="Address space that a run's process may use, in MiB.")
 
-    @field_validator("open", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("open", "allowed_hosts", "cors_origins", "records_withhold", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
