@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from api.burial import seen
 from api.crowd import Crowd
+from api.last_calls import second_handles, take_last
 from api.mark import witness
 from api.memory import kills_for_memory
 from api.patience import Patience
@@ -106,9 +108,19 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._patience.hurry()
+        with suppress(OSError):
+            self._taking = asyncio.create_task(take_last(second_handles(self.servers), self._wire))
         looking = asyncio.create_task(self._look_on())
-        await super().shutdown(sockets)
+        await super().shutdown(sockets)  # closes the sockets at once, and only then are the last calls taken
         looking.cancel()
+
+    def _wire(self) -> Wire:
+        loop, state = asyncio.get_running_loop(), self.lifespan.state
+        wire = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn makes it
+            config=self.config, server_state=self.server_state, app_state=state, _loop=loop
+        )
+        assert isinstance(wire, Wire)
+        return wire
 
     async def _look_on(self) -> None:
         while True:
@@ -312,6 +324,8 @@ class Supervisor:
             self._forget(child)
 
     def _end(self) -> None:
+        for sock in self._sockets:
+            sock.close()  # the children have it too: the last of them answers who has called by then
         for child in self._children:
             self._stop(child)
         for child in [*self._stopping]:
