@@ -231,8 +231,10 @@ def footprint(figures: Figures) -> str:
 
 
 def steps(figures: Figures) -> str:
-    rows = [(step["what"], step["share"], number(step["us"], 2)) for step in figures["steps"]]
-    parts = table(("step", "paid", "µs"), rows)
+    rows = [
+        (step["what"], step["paid"], number(step["us"], 2), number(step["each_us"], 2)) for step in figures["steps"]
+    ]
+    parts = table(("step", "paid", "µs", "µs a request, 32 a call"), rows)
     return section("## Where every microsecond goes", f"{STEPS}\n{parts}\n{SWITCHES}\n{switched(figures)}")
 
 
