@@ -3,26 +3,21 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
 from api.journal import Journal
+from api.retention import Retention
 from api.roster import Roster
 from api.work import Work
 from understudy import promotion
 from understudy.adapters.duty import Duty
 from understudy.errors import UnderstudyError
-from understudy.ports import ArtifactStore, Records
+from understudy.ports import ArtifactStore
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-TRIM_EVERY_S = 60.0
-KEEP_FOR = timedelta(days=30)
-KEEP_BYTES = 1_000_000_000
-"""Records are trimmed, oldest first, to what a small disk can spare."""
-TRIM_SHARE = 1 / 5000
-"""Eight times the pace at which records grow old; so a clock that is a year ahead costs one in a hundred an hour."""
+SWEEP_EVERY_S = 60.0
 
 Chore = Callable[[], object]
 
@@ -31,15 +26,17 @@ class Housekeeping:
     """A thread in every process; only that of the process which holds the duty does anything."""
 
     def __init__(
-        self, duty: Duty, journal: Journal, work: Work, roster: Roster, records: Records, store: ArtifactStore
+        self, duty: Duty, journal: Journal, work: Work, roster: Roster, retention: Retention, store: ArtifactStore
     ) -> None:
-        self._duty, self._journal, self._records = duty, journal, records
+        self._duty, self._journal = duty, journal
         self._often: Sequence[tuple[str, Chore]] = (
             ("claims", work.reclaim),
             ("starts without outcome", self._void),
             ("signs of life", roster.forget_silent),
+            ("what killed processes lost", retention.mourn),
+            ("records", retention.trim),
         )
-        self._seldom: Sequence[tuple[str, Chore]] = (("records", self._trim), ("temporary files", store.sweep))
+        self._seldom: Sequence[tuple[str, Chore]] = (("temporary files", store.sweep),)
         self._swept_s = float("-inf")
         self._failing: set[str] = set()
         self._stop = Event()
@@ -62,7 +59,7 @@ class Housekeeping:
         if not self._duty.is_mine():
             return
         self._do(self._often)
-        if time.monotonic() - self._swept_s >= TRIM_EVERY_S:
+        if time.monotonic() - self._swept_s >= SWEEP_EVERY_S:
             self._swept_s = time.monotonic()
             self._do(self._seldom)
 
@@ -81,6 +78,3 @@ class Housekeeping:
     def _void(self) -> None:
         if any(model.pending for model in self._journal.state.models.values()):
             self._journal.decide(promotion.voided)
-
-    def _trim(self) -> None:
-        self._records.trim(before=datetime.now(UTC) - KEEP_FOR, max_bytes=KEEP_BYTES, share=TRIM_SHARE)

@@ -18,14 +18,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from api.retention import handed_over
 from api.shelf import Shelf
 from understudy.adapters.handover import Handover
 from understudy.errors import StorageUnavailable, UnderstudyError
 from understudy.ports import Prediction, Records
 from understudy.records import Chunk, Layout, Progress, chunks, narrowed, withheld
+from understudy.settings import Settings
 
 if TYPE_CHECKING:
     from api.answered import Answered
+    from api.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -272,3 +275,18 @@ def not_kept() -> StorageUnavailable:
         "The answer could not be put on record, and here none is given without.",
         remedy="Try again; if it stays, check the volume of `var/`.",
     )
+
+
+def recorder_of(settings: Settings, records: Records, journal: "Journal") -> Recorder:
+    """The recorder that the settings ask for; what is withheld is what the newest definition says."""
+
+    def definition(model: str) -> Mapping[str, Any]:
+        known = journal.state.models.get(model)
+        return {} if known is None or known.definition is None else known.definition
+
+    plan = Plan(
+        durable=settings.records == "durable",
+        share=settings.records_sample,
+        withhold=frozenset(settings.records_withhold),
+    )
+    return Recorder(records, plan, definition=definition, folder=handed_over(settings))

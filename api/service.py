@@ -23,7 +23,8 @@ from api.mark import Marks
 from api.metrics import Metrics
 from api.promoting import Promoter
 from api.readings import Readings
-from api.recorder import Recorder
+from api.recorder import Recorder, recorder_of
+from api.retention import Retention
 from api.roster import Roster
 from api.serving import Served, ServingTable
 from api.vitals import Vitals, marks_of
@@ -167,7 +168,8 @@ def open_service(settings: Settings) -> Service:
     journal, environment = Journal(log, reader=reader), current_environment()
     table = table_of(settings, store, breakers)
     worker = Worker(journal, table, roster)
-    health, recorder, counts = Health(journal, table), Recorder(records), Counts(known=lambda: journal.state.models)
+    recorder, retention = recorder_of(settings, records, journal), Retention(records, settings)
+    health, counts = Health(journal, table), Counts(known=lambda: journal.state.models)
     find = finder(table, journal, settings.default_model)
     answering = Answering(find, worker, recorder, counts, lambda served: served.breaker.late())
     readings = Readings(counts=counts, journal=journal, table=table, health=health, recorder=recorder)
@@ -196,7 +198,7 @@ def open_service(settings: Settings) -> Service:
         work=work,
         roster=roster,
         worker=worker,
-        housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, records, store),
+        housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, retention, store),
         vitals=Vitals(
             settings, marks, breakers, journal=journal, promoter=promoter, roster=roster, stopping=stopping
         ),

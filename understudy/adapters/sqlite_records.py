@@ -71,7 +71,7 @@ class SqliteRecords:
             for chunk in chunks:
                 self._db.execute(INSERT, (*of(chunk), known[chunk.layout], chunk.content))
             for gap in gaps:
-                self._db.execute(INSERT_GAP, (gap.process, gap.since_ms, gap.until_ms, gap.lost, gap.reason))
+                self._keep(gap)
             if progress is not None:
                 self._db.execute(COME_SO_FAR, (progress.process, progress.accounted, progress.until_ms))
 
@@ -143,16 +143,20 @@ class SqliteRecords:
             if lost is not None and lost <= 0:
                 return None
             gap = Gap(process, written_ms, max(until_ms, written_ms), lost, "killed")
-            known = self._db.execute(INSERT_GAP, (process, gap.since_ms, gap.until_ms, lost, gap.reason)).rowcount == 0
-        return None if known else gap
+            return gap if self._keep(gap) else None
+
+    def _keep(self, gap: Gap) -> bool:
+        """Store a gap; False where it is there already."""
+        row = gap.process, gap.since_ms, gap.until_ms, gap.lost, gap.reason
+        new = self._db.execute(INSERT_GAP, row).rowcount == 1
+        self._db.execute(TRIM_GAPS, (MOST_GAPS,))
+        return new
 
     def gaps(self) -> list[Gap]:
         with self._lock, sqlite.storage_errors():
             return [Gap(*row) for row in self._db.execute(GAPS)]
 
     def trim(self, *, before: datetime, max_bytes: int, share: float = 1.0) -> int:
-        with self._lock, sqlite.writing(self._db):
-            self._db.execute(TRIM_GAPS, (MOST_GAPS,))
         return self._trim_old(before, share) + self._trim_to(max_bytes)
 
     def _trim_old(self, before: datetime, share: float) -> int:
