@@ -22,7 +22,7 @@ from api.retention import handed_over
 from api.shelf import Shelf
 from understudy.adapters.handover import Handover
 from understudy.errors import StorageUnavailable, UnderstudyError
-from understudy.ports import Prediction, Records
+from understudy.ports import Records
 from understudy.records import Chunk, Layout, Progress, chunks, narrowed, withheld
 from understudy.settings import Settings
 
@@ -41,6 +41,8 @@ REFUSE_FOR_S = 10.0
 Definitions = Callable[[str], Mapping[str, Any]]
 """Model -> its definition, as the log holds it now."""
 T = TypeVar("T")
+Added = tuple[float, int, "Answered"]
+"""When a call was added (s, monotonic), and its size in bytes."""
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
@@ -70,7 +72,7 @@ class Recorder:
         self._records, self._plan, self._definition, self._folder = records, plan, definition, folder
         self._process = ""
         self._handover: Handover | None = None
-        self._waiting: deque[tuple[float, int, Answered | Prediction]] = deque()
+        self._waiting: deque[Added] = deque()
         self._waiters: deque[Waiter] = deque()
         self._wake, self._stopping = threading.Event(), False
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
@@ -101,21 +103,21 @@ class Recorder:
             return time.monotonic() - (self._shelf.oldest_s or self._waiting[0][0])
         return 0.0
 
-    def start(self, process: bytes = b"") -> None:
+    def start(self, process: bytes) -> None:
         """`process`: the digits that its ids end with."""
         self._process = process.decode()
-        if self._folder is not None and process:
-            self._handover = Handover(self._folder, self._process, now_ms=time.time_ns() // 1_000_000)
+        try:
+            if self._folder is not None:
+                self._handover = Handover(self._folder, self._process, now_ms=time.time_ns() // 1_000_000)
+        except UnderstudyError as error:  # a full disk, say: no reason not to answer
+            log.warning("%s What a kill would lose is not counted.", error, extra={"action": "records.uncounted"})
         self._thread.start()
 
-    def add(self, call: "Answered | Prediction") -> None:
+    def add(self, call: "Answered") -> None:
         """Take a call; it must not be changed any more."""
-        if isinstance(call, Prediction):
-            requests, size = 1, len(call.rows) + len(call.answer)
-        else:
-            requests, size = len(call.latencies_s), size_of(call)
-            if self._handover is not None:
-                self._handover.add(requests, call.stamp)
+        requests, size = len(call.latencies_s), size_of(call)
+        if self._handover is not None:
+            self._handover.add(requests, call.stamp)
         self._added += requests
         if self._bytes_added - self._bytes_taken + self._shelf.bytes > MOST_WAITING:
             self._drop(call, requests)
@@ -139,11 +141,10 @@ class Recorder:
         self._wake.set()
         self._thread.join()
 
-    def _drop(self, call: "Answered | Prediction", requests: int) -> None:
+    def _drop(self, call: "Answered", requests: int) -> None:
         self._refused_s = time.monotonic()
         self.dropped += requests
-        if not isinstance(call, Prediction):
-            self._shelf.lose("full", self._process, int(call.stamp, 16), requests)
+        self._shelf.lose("full", self._process, int(call.stamp, 16), requests)
 
     def _write(self) -> None:
         while not self._stopping:
@@ -170,17 +171,14 @@ class Recorder:
             log.exception("predictions could not be recorded", exc_info=error, extra={"action": "bug"})
         tell(waiters, problem)
 
-    def _take(self, calls: "list[tuple[float, int, Answered | Prediction]]") -> None:
+    def _take(self, calls: "list[Added]") -> None:
         """Put calls into the form in which they are stored."""
         if not calls:
             return
         self._shelf.oldest_s = self._shelf.oldest_s or calls[0][0]
         by_version: dict[int, list[Answered]] = {}
         for _, _, call in calls:
-            if isinstance(call, Prediction):
-                self._shelf.old.append(call)
-            else:
-                by_version.setdefault(id(call.served), []).append(call)
+            by_version.setdefault(id(call.served), []).append(call)
         for group in by_version.values():
             self._shape(group)
         self._bytes_taken += sum(size for _, size, _ in calls)
@@ -214,9 +212,6 @@ class Recorder:
     def _commit(self) -> None:
         """Write what is on the shelf. Raises what the records raise; then all of it stays there."""
         shelf = self._shelf
-        if shelf.old:
-            self._records.append_old(shelf.old)  # type: ignore[attr-defined]  # until nobody adds a Prediction
-            self.written, self._settled, shelf.old = self.written + len(shelf.old), self._settled + len(shelf.old), []
         with shelf.losses() as gaps:
             if shelf.requests or gaps:
                 stored = [narrowed(chunk, self._withheld(chunk.model)) for chunk in shelf.chunks]
@@ -233,10 +228,11 @@ class Recorder:
 
     def _end(self) -> None:
         tell(taken(self._waiters), not_kept())
-        if self._handover is None:
+        handover, self._handover = self._handover, None
+        if handover is None:
             return
-        well = self._accounted == self._handover.requests
-        self._handover.close(well=well)
+        well = self._accounted == handover.requests
+        handover.close(well=well)
         if well:
             with suppress(UnderstudyError):  # it costs a row that nobody asks for
                 self._records.leave(self._process)

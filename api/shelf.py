@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from understudy.ports import Prediction
 from understudy.records import Chunk, Gap, Reason
 
 
@@ -14,7 +13,6 @@ class Shelf:
     """For the writer's thread; `lose` is for any."""
 
     chunks: list[Chunk] = field(default_factory=list)
-    old: list[Prediction] = field(default_factory=list)
     requests: int = 0
     """That the chunks stand for: those that they hold, and those that were left out on purpose."""
     bytes: int = 0

@@ -68,22 +68,6 @@ class ArtifactStore(Protocol):
         """Remove what writers that died left behind; return how many. Never touches a blob or a writer at work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answered request, as it is recorded."""
-
-    id: str
-    time: datetime
-    model: str
-    version: str
-    rows: bytes
-    """The validated input rows: JSON, a list of lists in signature order."""
-    answer: bytes
-    """The body that was sent."""
-    latency_ms: float
-    role: str
-
-
 class Records(Protocol):
     """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second, which leaves a gap."""
 

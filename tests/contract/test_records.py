@@ -15,7 +15,7 @@ import pytest
 from tests.given import NEW_YEAR
 from tests.recorded import PROCESS, SAID, batch, call, chunk, id_of, minute, signature
 from understudy.adapters import sqlite
-from understudy.adapters.sqlite_records import OLD_INSERT, SqliteRecords
+from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.errors import NotFound, StorageFull, StorageUnavailable
 from understudy.events import timestamp
 from understudy.parity import Answer
@@ -258,6 +258,11 @@ def test_closed_records_say_that_they_cannot_be_used(records: Records) -> None:
 
     with pytest.raises(StorageUnavailable, match="closed"):
         records.count()
+
+
+OLD_INSERT = """
+INSERT INTO predictions (id, time, model, version, row_values, answer, latency_ms, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from understudy.adapters import sqlite
 from understudy.errors import NotFound
 from understudy.events import moment, timestamp
 from understudy.parity import Answer
-from understudy.ports import Prediction
 from understudy.records import EPOCH, NUMBERS, SPAN_MS, Chunk, Gap, Identity, Layout, Progress, Record, find
 
 KNOW_LAYOUT = "INSERT OR IGNORE INTO layouts (content) VALUES (?)"
@@ -43,10 +42,6 @@ AT_ONCE = 100
 """Chunks that one transaction drops: some ten megabytes at most."""
 
 # Releases before these kept a row for each prediction.
-OLD_INSERT = """
-INSERT OR IGNORE INTO predictions (id, time, model, version, row_values, answer, latency_ms, role)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
 OLD_ONE = "SELECT id, time, model, version, row_values, answer, latency_ms, role FROM predictions WHERE id = ?"
 OLD_ENDS = "SELECT min(number), max(number) FROM predictions"
 OLD_YOUNG = "SELECT min(number) FROM predictions WHERE number < ? AND time >= ?"
@@ -78,13 +73,6 @@ class SqliteRecords:
     def _number(self, layout: str) -> int:
         self._db.execute(KNOW_LAYOUT, (layout,))
         return int(self._db.execute(LAYOUT, (layout,)).fetchone()[0])
-
-    def append_old(self, predictions: Sequence[Prediction]) -> None:
-        rows = [
-            (p.id, timestamp(p.time), p.model, p.version, p.rows, p.answer, p.latency_ms, p.role) for p in predictions
-        ]
-        with self._lock, sqlite.writing(self._db):
-            self._db.executemany(OLD_INSERT, rows)
 
     def get(self, identity: str) -> Record:
         asked = Identity.parse(identity)
