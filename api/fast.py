@@ -90,6 +90,7 @@ class Fast(Wire):
         ):
             self.unread, self._taken, self._body = 0, True, b""
         else:
+            self._body = b""  # that of the request before
             self._usual_way()
 
     def _are_plain(self) -> bool:
