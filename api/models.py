@@ -16,7 +16,7 @@ from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
 from understudy.errors import BadInput, DigestMismatch, NotFound
 from understudy.events import ModelDefined, Role, VerdictReached, moment
-from understudy.model import NAME, Promotion
+from understudy.model import NAME, Promotion, read_tags
 from understudy.schedule import Schedule
 from understudy.state import Registry, Version
 
@@ -76,6 +76,7 @@ def check_definition(model: str, body: Definition) -> None:
         Schedule.from_json(body.definition["schedule"])  # type: ignore[arg-type]
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInput("The definition lacks its promotion or its schedule.", remedy="Send Model.to_json().") from error
+    read_tags(body.definition.get("tags", {}))
 
 
 @router.get("/models/{model}/versions", name="versions", summary="Versions, newest first")

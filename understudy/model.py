@@ -117,6 +117,7 @@ class Model:
         promotion: Mode | Promotion = "auto",
         ranges: Mapping[str, tuple[float | None, float | None]] | None = None,
         drop: Sequence[str] = (),
+        tags: Mapping[str, str | Sequence[str]] | None = None,
     ) -> None:
         """Define a model.
 
@@ -132,6 +133,8 @@ class Model:
             retrain: None: once a day.
             ranges: column -> lowest and highest possible value (None: open); data with a row outside are refused.
             drop: columns that are in the data and are not features. Nor are `time`, `key` and `target`.
+            tags: column -> a tag, or several, such as "personal"; UNDERSTUDY_RECORDS_WITHHOLD names those whose values
+                are left out of the prediction records.
         """
         self.name, self.source, self.target, self.estimator = name, source, target, estimator
         self.description, self.time, self.key = description, time, key
@@ -139,6 +142,7 @@ class Model:
         self.promotion = promotion if isinstance(promotion, Promotion) else Promotion(mode=promotion)
         self.ranges: dict[str, tuple[float | None, float | None]] = dict(ranges or {})
         self.drop = (drop,) if isinstance(drop, str) else tuple(drop)
+        self.tags = read_tags(tags or {})
         self._check_parts()
         self.task: Task | None = "regression" if task is None and _kind_of(estimator) == "regressor" else task
         self._check_task()
@@ -155,7 +159,11 @@ class Model:
         return self.task or ("binary" if classes <= 2 else "multiclass")
 
     def to_json(self) -> dict[str, Any]:
-        """The definition as `ModelDefined` holds it: columns' roles, schedule and policy; no code, no addresses."""
+        """The definition as `ModelDefined` holds it: columns' roles, schedule and policy; no code, no addresses.
+
+        `tags` is there where there are any: a definition without is the one that earlier releases recorded.
+        """
+        tags = {"tags": {column: list(marks) for column, marks in sorted(self.tags.items())}} if self.tags else {}
         return {
             "name": self.name,
             "description": self.description,
@@ -169,6 +177,7 @@ class Model:
             "promotion": self.promotion.to_json(),
             "ranges": {column: list(bounds) for column, bounds in self.ranges.items()},
             "source": _shown(self.source),
+            **tags,
         }
 
     def __repr__(self) -> str:
@@ -245,6 +254,20 @@ class Model:
             f"The loss `{self.promotion.loss}` does not fit a {what}.",
             f"Choose one of {_listed(losses)}.",
         )
+
+
+def read_tags(tags: Any) -> dict[str, tuple[str, ...]]:
+    """The tags of each column, in order. Raises BadDefinition for anything but tags."""
+    _require(isinstance(tags, Mapping), "`tags` is no mapping.", 'Write tags={"column": "personal"}.')
+    found = {column: (marks,) if isinstance(marks, str) else marks for column, marks in tags.items()}
+    for column, marks in found.items():
+        _require(type(column) is str and column != "", "`tags` names no column.", "Give a column's name.")
+        _require(
+            isinstance(marks, tuple | list) and all(type(m) is str and NAME.fullmatch(m) is not None for m in marks),
+            f"`{column[:60]}` carries something that is no tag.",
+            "Use 1–48 small letters, digits, `.`, `_` and `-`, beginning with a letter or digit.",
+        )
+    return {column: tuple(sorted(set(marks))) for column, marks in found.items() if marks}
 
 
 def _metrics_for(task: Task) -> tuple[str, ...]:

@@ -193,3 +193,28 @@ def test_naming_a_model_does_not_import_what_trains_it() -> None:
     )
 
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_definition_without_tags_is_the_one_that_earlier_releases_recorded() -> None:
+    assert "tags" not in model().to_json()
+
+
+def test_a_column_may_carry_one_tag_or_several() -> None:
+    written = model(tags={"name": "personal", "salary": ["personal", "finance", "finance"], "age": []})
+
+    assert written.to_json()["tags"] == {"name": ["personal"], "salary": ["finance", "personal"]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        (["name"], "`tags` is no mapping"),
+        ({"": "personal"}, "`tags` names no column"),
+        ({"name": 1}, "`name` carries something that is no tag"),
+        ({"name": "Personal Data"}, "`name` carries something that is no tag"),
+        ({"name": ["personal", None]}, "`name` carries something that is no tag"),
+    ],
+)
+def test_what_is_no_tag_is_refused(tags: Any, problem: str) -> None:
+    with pytest.raises(BadDefinition, match=problem):
+        model(tags=tags)
