@@ -15,10 +15,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.events import Event, Recorded
-from understudy.records import Chunk, Gap, Progress, Record
 
-if TYPE_CHECKING:  # the core never needs pandas to decide something
+if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy to name a model
     import pandas as pd
+
+    from understudy.records import Chunk, Gap, Progress, Record
 
 
 class EventLog(Protocol):
@@ -71,10 +72,12 @@ class ArtifactStore(Protocol):
 class Records(Protocol):
     """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second, which leaves a gap."""
 
-    def append(self, chunks: Sequence[Chunk], *, gaps: Sequence[Gap] = (), progress: Progress | None = None) -> None:
+    def append(
+        self, chunks: "Sequence[Chunk]", *, gaps: "Sequence[Gap]" = (), progress: "Progress | None" = None
+    ) -> None:
         """Store all of it in one commit, durably, or raise StorageUnavailable or StorageFull and store nothing."""
 
-    def get(self, identity: str) -> Record:
+    def get(self, identity: str) -> "Record":
         """The record of a request, `ID`, or of one of its rows, `ID/i`.
 
         Raises NotFound, with what can be known of the reason.
@@ -86,13 +89,13 @@ class Records(Protocol):
     def leave(self, process: str) -> None:
         """Forget how far a process has come: it has ended, and what it handed over is accounted for."""
 
-    def mourn(self, process: str, *, handed: int | None, since_ms: int, until_ms: int) -> Gap | None:
+    def mourn(self, process: str, *, handed: int | None, since_ms: int, until_ms: int) -> "Gap | None":
         """Record what a killed process had handed over and not written; None where that is nothing.
 
         A second time for the same process is a no-op. `handed`: requests since it started; None: it is not known.
         """
 
-    def gaps(self) -> list[Gap]:
+    def gaps(self) -> "list[Gap]":
         """Oldest first."""
 
     def trim(self, *, before: datetime, max_bytes: int, share: float = 1.0) -> int:
