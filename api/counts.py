@@ -8,7 +8,7 @@ before it reads, for many notes at once.
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import chain
 from threading import Lock
@@ -82,15 +82,9 @@ class Counts:
 
     Args:
         known: the names of models that exist.
-        queues: how many rows wait for each model that has a queue, at this moment.
     """
 
-    def __init__(
-        self,
-        known: Callable[[], Collection[str]] = tuple,
-        queues: Callable[[], Mapping[str, int]] = dict,
-    ) -> None:
-        self.queues = queues
+    def __init__(self, known: Callable[[], Collection[str]]) -> None:
         self.totals = Totals()
         self._known = known
         self._answered: deque[Note] = deque()

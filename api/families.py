@@ -56,7 +56,7 @@ FAMILIES = (
     Family("rows", "counter", ("model",), "Rows that were predicted."),
     Family("errors", "counter", ("model", "code"), "Prediction requests that failed, by the code of their error."),
     Family("shed", "counter", ("model",), "Requests turned away because the queue of a model was full."),
-    Family("queue_length", "livesum", ("model",), "Rows or requests that wait in the queue of a model."),
+    Family("queue_length", "livesum", ("model",), "Requests that wait for a model with a queue."),
     Family("serves", "livemax", ("model", "version", "role"), "1 for each version that a worker has loaded to answer."),
     Family("swaps", "counter", ("model",), "Versions put on, each worker and its first version counted."),
     Family("champion_age_seconds", "livemax", ("model",), "Since the promotion of the version that the log names."),

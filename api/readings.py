@@ -37,7 +37,7 @@ class Readings:
         now, models = self.journal.wall_clock(), self.journal.state.models
         served = self.table.versions()
         return {
-            "queue_length": {(model,): waiting for model, waiting in self.counts.queues().items()},
+            "queue_length": {(model,): waiting for model, waiting in self.table.queues().items()},
             "serves": {(model, version, CHAMPION): 1 for model, version in served.items()},
             "swaps": {(model,): swaps for model, swaps in self.table.swaps.items()},
             "champion_age_seconds": {
@@ -50,7 +50,10 @@ class Readings:
     def _parts(self) -> dict[str, dict[tuple[str, ...], float]]:
         return {
             "event_lag_seconds": {(): self.journal.age_s()},
+            "records_written": {(): self.recorder.written},
             "records_dropped": {(): self.recorder.dropped},
+            "records_waiting": {(): self.recorder.waiting},
+            "record_lag_seconds": {(): self.recorder.lag_s},
             "ready": {(): float(self.health.reason() is None)},
             "workers": {(): 1},
         }

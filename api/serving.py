@@ -132,6 +132,10 @@ class ServingTable:
     def versions(self) -> Mapping[str, str]:
         return {model: served.version for model, served in self._live.items()}
 
+    def queues(self) -> Mapping[str, int]:
+        """Model -> requests that wait in its lane; without those that have none."""
+        return {model: served.lane.waiting for model, served in self._live.items() if served.lane is not None}
+
     def signature(self, version: Version) -> Signature:
         """What a version takes and gives, from its bundle; no model is loaded. Raises Conflict as `prepare` does."""
         with loadable(version):
