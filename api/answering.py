@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import numpy as np
+
 from api.answered import Answered
 from api.gather import Asker, Gather, asking
 from api.identity import Identities
@@ -19,6 +21,9 @@ from api.serving import Served
 from understudy.errors import DeadlinePassed, UnderstudyError
 from understudy.parity import Answer
 from understudy.rows import Row
+
+Rows = Sequence[Row] | np.ndarray[Any, Any]
+"""Tuples in signature order; or, where the version has a packer, its matrix of float32."""
 
 SMALL = 256 * 1024
 """Bytes of a body that is decoded on the event loop: about a millisecond and a half."""
@@ -120,7 +125,7 @@ class Answering:
         return served.wording.many(found[1], identity), identity, served
 
     async def ask(
-        self, served: Served, rows: Sequence[Row], *, role: str | None = None, deadline_s: float = DEADLINE_S
+        self, served: Served, rows: Rows, *, role: str | None = None, deadline_s: float = DEADLINE_S
     ) -> tuple[Answer, bytes]:
         """What a version says to rows that its decoder would let pass, and the id of that; raises as `answer` does."""
         started_s = time.perf_counter()
@@ -152,7 +157,7 @@ class Answering:
         await self._kept()
         return body, identity, served
 
-    async def _called(self, served: Served, rows: Sequence[Row], deadline_s: float) -> tuple[Taken, Any]:
+    async def _called(self, served: Served, rows: Rows, deadline_s: float) -> tuple[Taken, Any]:
         if not served.is_quick(len(rows)):
             return await self._by_lane(served, lambda: packed(served, rows), len(rows), deadline_s)
         taken = packed(served, rows)
@@ -212,7 +217,9 @@ class Waiting:
             self.future.set_exception(error)
 
 
-def packed(served: Served, rows: Sequence[Row]) -> Taken:
+def packed(served: Served, rows: Rows) -> Taken:
     """Rows as the model takes them and the records keep them."""
+    if isinstance(rows, np.ndarray):
+        return rows.tobytes(), len(rows)
     packer = served.runtime.packer
     return (rows if packer is None else packer.pack(rows)), len(rows)

@@ -3,18 +3,19 @@
 The protocols bring their own reading and writing; what lies between is here, and is the same for all.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from api.answering import Rows
 from api.front import check_form, deadline_of
 from api.service import Service, service_of
 from api.serving import Served
+from understudy.errors import UnderstudyError
 from understudy.parity import Answer
-from understudy.rows import Row
 
 SMALL = 64 * 1024
 """Bytes of a body that is read in a millisecond or two: less than it pays to leave the event loop for."""
@@ -27,26 +28,39 @@ class Foreign:
     """One request: its body, and the version that answers it."""
 
     def __init__(self, service: Service, served: Served, body: bytes, role: str | None, deadline_s: float) -> None:
-        self.served, self.body = served, body
-        self._answering, self._role, self._deadline_s = service.answering, role, deadline_s
+        self.served, self.body, self.deadline_s = served, body, deadline_s
+        self._answering, self._role = service.answering, role
+        self.asked = False
+        """From then on what goes wrong is counted where the model is asked."""
 
-    async def ask(self, rows: Sequence[Row]) -> tuple[Answer, str]:
-        """What the model says, and the id under which it is recorded."""
-        answer, identity = await self._answering.ask(self.served, rows, role=self._role, deadline_s=self._deadline_s)
+    async def ask(self, rows: Rows) -> tuple[Answer, str]:
+        """What the model says to rows that its decoder would let pass, and the id under which it is recorded.
+
+        Where the version has a packer, `rows` may be its matrix of float32.
+        """
+        self.asked = True
+        answer, identity = await self._answering.ask(self.served, rows, role=self._role, deadline_s=self.deadline_s)
         return answer, identity.decode()
 
 
 @asynccontextmanager
 async def foreign(request: Request, model: str) -> AsyncIterator[Foreign]:
-    """Read the body, and hold the version that answers until it has."""
+    """Read the body, and hold the version that answers until it has; what is refused is counted."""
     headers = dict(request.headers.raw)
     check_form(headers)
     deadline_s = deadline_of(headers)
     body = await request.body()
     service = service_of(request)
-    served = await service.answering.serving(model, deadline_s=deadline_s)
-    with served.request():
-        yield Foreign(service, served, body, request.state.role, deadline_s)
+    asking: Foreign | None = None
+    try:
+        served = await service.answering.serving(model, deadline_s=deadline_s)
+        asking = Foreign(service, served, body, request.state.role, deadline_s)
+        with served.request():
+            yield asking
+    except UnderstudyError as error:
+        if asking is None or not asking.asked:
+            service.answering.refused(model, error)
+        raise
 
 
 async def apart(body: bytes, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> T:

@@ -6,6 +6,7 @@ The work is done in `api/answering.py`. A server of ours answers most requests b
 
 from fastapi import APIRouter, Request, Response
 
+from api import arrow
 from api.door import Door
 from api.front import check_form, deadline_of
 from api.service import Service, service_of
@@ -27,7 +28,9 @@ async def predict_model(model: str, request: Request) -> Response:
 
 
 async def answered(service: Service, model: str, request: Request) -> Response:
-    """Answer one request of JSON."""
+    """Answer one request, of JSON or of Arrow's stream format."""
+    if arrow.is_arrow(request):
+        return await arrow.predicted(request, model)
     headers = dict(request.headers.raw)
     check_form(headers)
     body = await request.body()

@@ -43,6 +43,7 @@ from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
+ARROW_BODIES_AT_ONCE = 2
 
 LOOK_WAITS_S = 1.0
 """How long a look at the log waits for other processes; an append waits longer."""
@@ -77,6 +78,8 @@ class Service:
     worker: Worker
     housekeeping: Housekeeping
     vitals: Vitals
+    arrow_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARROW_BODIES_AT_ONCE))
+    """Each may become 100 MB of values while it is read."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
     admission: Admission = field(default_factory=Admission)
@@ -199,9 +202,7 @@ def open_service(settings: Settings) -> Service:
         roster=roster,
         worker=worker,
         housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, retention, store),
-        vitals=Vitals(
-            settings, marks, breakers, journal=journal, promoter=promoter, roster=roster, stopping=stopping
-        ),
+        vitals=Vitals(settings, marks, breakers, journal=journal, promoter=promoter, roster=roster, stopping=stopping),
         stopping=stopping,
     )
 

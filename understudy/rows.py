@@ -129,7 +129,7 @@ class RowDecoder:
         if len(rows) > self._max_rows:
             raise TooLarge(
                 f"The body holds {len(rows)} rows; at most {self._max_rows} are answered at once.",
-                remedy="Send fewer rows at a time.",
+                remedy="Send fewer rows at a time, an Arrow stream, or leave a whole table to a batch job.",
             )
         wrapped = 0 if shape == "record" else 1
         named = len(rows) * len(self._columns) if shape in ("record", "records") else 0

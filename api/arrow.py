@@ -1,0 +1,71 @@
+"""`/predict` with a body in Arrow's stream format: as many rows as a body of JSON may have, ten times over.
+
+Reading is done in a thread, a few bodies at a time: each may become 100 MB of Python's values where a model takes rows.
+Arrow itself is imported with the first of them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.answering import Rows
+from api.foreign import foreign
+from api.service import service_of
+from api.serving import Served
+from understudy.adapters import arrow_rows
+from understudy.errors import Overloaded
+from understudy.parity import Answer
+
+
+def is_arrow(request: Request) -> bool:
+    return named(request.headers.get("content-type", ""))
+
+
+async def predicted(request: Request, model: str) -> Response:
+    """Answer one request whose body is a stream; with a stream where the client accepts one, else with JSON."""
+    async with foreign(request, model) as asking:
+        async with turn(service_of(request).arrow_bodies, asking.deadline_s):
+            rows = await run_in_threadpool(read, asking.served, asking.body)
+        answer, identity = await asking.ask(rows)
+        wants_arrow = any(map(named, request.headers.get("accept", "").split(",")))
+        write = as_stream if wants_arrow else as_json
+        content = await run_in_threadpool(write, asking.served, answer, identity)
+    kind = arrow_rows.MEDIA_TYPE if wants_arrow else "application/json"
+    return Response(content, media_type=kind, headers={"Model-Version": asking.served.version})
+
+
+def named(kind: str) -> bool:
+    return kind.partition(";")[0].strip().lower() == arrow_rows.MEDIA_TYPE
+
+
+def read(served: Served, body: bytes) -> Rows:
+    """Rows as the model takes them: a matrix of float32, or tuples."""
+    if served.runtime.packer is not None:
+        return arrow_rows.matrix_of(body, served.signature)
+    return arrow_rows.rows_of(body, served.decoder, served.signature)
+
+
+def as_json(served: Served, answer: Answer, identity: str) -> bytes:
+    return served.wording.many(answer, identity.encode())
+
+
+def as_stream(served: Served, answer: Answer, identity: str) -> bytes:
+    return arrow_rows.written(
+        answer, served.signature, model=served.model, version=served.version, prediction_id=identity
+    )
+
+
+@asynccontextmanager
+async def turn(bodies: asyncio.Semaphore, deadline_s: float) -> AsyncIterator[None]:
+    """Wait until a body may be read. Raises Overloaded where that takes half of the deadline."""
+    try:
+        await asyncio.wait_for(bodies.acquire(), deadline_s / 2)
+    except TimeoutError:
+        raise Overloaded("Too many large bodies are being read.", remedy="Ask again in a moment.") from None
+    try:
+        yield
+    finally:
+        bodies.release()
