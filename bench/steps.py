@@ -123,7 +123,12 @@ def requests() -> list[bytes]:
 def parsing() -> Iterator[Step]:
     sent = requests()
     parser = httptools.HttpRequestParser(Nothing())
-    yield each("parse HTTP (httptools, no callbacks)", lambda: [parser.feed_data(one) for one in sent], len(sent))
+
+    def parsed() -> None:
+        for one in sent:
+            parser.feed_data(one)
+
+    yield each("parse HTTP (httptools, telling nobody)", parsed, len(sent))
 
 
 def asking(served: Any) -> Iterator[Step]:
