@@ -73,6 +73,7 @@ class Wire(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.unread = 0
         super().on_headers_complete()
+        self.headers = []  # what follows the last chunk is no header: the scope keeps the list that it has
         if self.is_leaving:
             self.cycle.keep_alive = False
 

@@ -1,6 +1,5 @@
 """The models that the corpus is sent to, written by hand so that they cost no training, and how they come to serve."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -69,10 +68,10 @@ def classifier(model: str, names: tuple[str, str]) -> bytes:
         node("ArgMax", ["out"], ["label"], axis=1, keepdims=0),
     ]
     weights = [floats("weights", [2.3, 1.7], 2, 1), floats("bias", [-1.9], 1), floats("one", [1.0], 1)]
-    rows = [[0.1, 0.2], [0.9, 0.7]]
-    yes = [1 / (1 + math.exp(1.9 - 2.3 * x - 1.7 * y)) for x, y in rows]
+    points = [(0.1, 0.2), (0.9, 0.7)]
+    yes = [1 / (1 + math.exp(1.9 - 2.3 * x - 1.7 * y)) for x, y in points]
     signature = Signature(columns=tuple(map(number, names)), target="label", task="binary", classes=(0, 1))
-    golden = Golden(rows, [int(p > 0.5) for p in yes], [[1 - p, p] for p in yes], 1.0)
+    golden = Golden([[x, y] for x, y in points], [int(p > 0.5) for p in yes], [[1 - p, p] for p in yes], 1.0)
     form = graph(nodes, *weights, numbers=2)
     return bundles.by_hand({"model.onnx": form}, model=model, signature=signature, golden=golden, metric="log_loss")
 
@@ -146,7 +145,5 @@ def register(installed: Installation, model: str, data: bytes) -> str:
 
 def promote(installed: Installation, model: str, version: str) -> None:
     body = {"model_name": model, "model_version_id": version, "override": "a test needs it"}
-    answer = requests.post(
-        f"{installed.url}/model/promote", data=json.dumps(body), headers=installed.token("operator"), timeout=60
-    )
+    answer = requests.post(f"{installed.url}/model/promote", json=body, headers=installed.token("operator"), timeout=60)
     assert answer.status_code == 200, answer.text
