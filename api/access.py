@@ -12,7 +12,7 @@ from understudy.errors import Forbidden, Unauthenticated
 from understudy.events import Role
 from understudy.settings import Settings
 
-Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "operate", "register"]
+Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "operate", "register", "records"]
 
 #: Route name -> what it needs. A route that is not here answers 403 to everybody.
 ROUTES: Mapping[str, Right] = {
@@ -35,6 +35,8 @@ ROUTES: Mapping[str, Right] = {
     "v2_version_ready": "open",
     "v2_infer": "predict",
     "v2_version_infer": "predict",
+    "prediction": "records",
+    "prediction_row": "records",
     "current_model": "read",
     "models": "read",
     "model": "read",
@@ -67,6 +69,7 @@ ROLES: Mapping[Right, frozenset[Role]] = {
     "register": frozenset({"scheduler", "operator"}),
     "promote": frozenset({"scheduler", "operator"}),
     "operate": frozenset({"operator"}),
+    "records": frozenset({"client", "operator"}),
 }
 
 

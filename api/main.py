@@ -15,7 +15,20 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import docs, errors, events, health, inference, invocations, metrics, models, predictions, promotions, runs
+from api import (
+    docs,
+    errors,
+    events,
+    health,
+    inference,
+    invocations,
+    metrics,
+    models,
+    predictions,
+    promotions,
+    recorded,
+    runs,
+)
 from api.door import Door, Walls
 from api.fit import protocol_class
 from api.front import Front
@@ -65,7 +78,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.router.route_class = Door
     errors.install(app)
-    for part in (predictions, invocations, inference, models, promotions, runs, events, health, metrics, docs):
+    for part in (
+        predictions,
+        invocations,
+        inference,
+        recorded,
+        models,
+        promotions,
+        runs,
+        events,
+        health,
+        metrics,
+        docs,
+    ):
         app.include_router(part.router)
     app.add_middleware(Walls)
     if settings.cors_origins:
@@ -100,7 +125,9 @@ def served_here() -> Serving:
     service: Service = app.state.service
     traced = wanted(settings)
     fast = settings.fast_path and not service.recorder.durable and not traced
-    return Serving(app if traced else in_front(app), protocol_class(wanted=fast), service.stopping, service.vitals.watchdog)
+    return Serving(
+        app if traced else in_front(app), protocol_class(wanted=fast), service.stopping, service.vitals.watchdog
+    )
 
 
 def main() -> int:

@@ -32,6 +32,8 @@ GOLDEN: dict[tuple[str, str], set[str]] = {
     ("GET", "/v2/models/{model}/versions/{version}/ready"): ANYBODY,
     ("POST", "/v2/models/{model}/infer"): ALL,
     ("POST", "/v2/models/{model}/versions/{version}/infer"): ALL,
+    ("GET", "/predictions/{id}"): {CLIENT, OPERATOR},
+    ("GET", "/predictions/{id}/{row}"): {CLIENT, OPERATOR},
     ("GET", "/current_model"): ALL,
     ("GET", "/models"): ALL,
     ("GET", "/models/{model}"): ALL,
@@ -81,7 +83,7 @@ BY_GET = {("GET", "/model/promote"), ("GET", "/model/demote")}
 
 
 def knock(api: given.Api, method: str, path: str, who: str) -> int:
-    url = path.format(model="rain", version="1", run="rain-1", name="swagger-ui.css")
+    url = path.format(model="rain", version="1", run="rain-1", name="swagger-ui.css", id="0", row="0")
     return int(api.client.request(method, url, headers=as_whom(api, who)).status_code)
 
 

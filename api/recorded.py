@@ -1,0 +1,85 @@
+"""`/predictions/{id}`: one prediction as it is on record."""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.door import Door
+from api.service import service_of
+from understudy.errors import NotFound
+from understudy.events import timestamp
+from understudy.ports import Records
+from understudy.records import Identity, Record, is_sampled
+
+router = APIRouter(route_class=Door, tags=["predictions"])
+
+YOUNG_MS = 2_000
+"""An answer that is younger may not be on record yet, and is worth a moment's patience."""
+LOOK_EVERY_S = 0.1
+LOOKS = 10
+
+Id = Annotated[str, Path(max_length=64)]
+Row = Annotated[int, Path(ge=0, lt=2**31)]
+
+
+@router.get("/predictions/{id}", name="prediction", summary="One prediction as it is on record")
+async def prediction(id: Id, request: Request) -> Response:
+    """Inputs by column in the order of the signature, outputs, model, version, latency, role.
+
+    404 where it is not on record, with what can be known of why: it was not sampled, was trimmed, or was lost in a gap.
+    """
+    return await recorded(id, request)
+
+
+@router.get("/predictions/{id}/{row}", name="prediction_row", summary="One row of a prediction that had many")
+async def prediction_row(id: Id, row: Row, request: Request) -> Response:
+    return await recorded(f"{id}/{row}", request)
+
+
+async def recorded(id: str, request: Request) -> Response:
+    service = service_of(request)
+    record = await found(service.records, id, share=service.settings.records_sample)
+    return Response(msgspec.json.encode(shown(record, id)), media_type="application/json")
+
+
+async def found(records: Records, id: str, *, share: float) -> Record:
+    """The record of an id; one that is being written is waited for. Raises NotFound."""
+    asked, looks = Identity.parse(id), 0
+    while True:
+        try:
+            return await run_in_threadpool(records.get, id)
+        except NotFound as problem:
+            if asked is None:
+                raise
+            if not is_sampled(str(asked).encode(), share):
+                raise not_sampled(problem, share) from None
+            looks += 1
+            if looks == LOOKS or abs(time.time_ns() // 1_000_000 - asked.ms) > YOUNG_MS:
+                raise
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def not_sampled(problem: NotFound, share: float) -> NotFound:
+    return NotFound(problem.problem, remedy=f"It was not sampled: UNDERSTUDY_RECORDS_SAMPLE is {share:g}.")
+
+
+def shown(record: Record, id: str) -> dict[str, Any]:
+    """A record as JSON. `id` is that of a request, or of one of its rows."""
+    columns = zip(*record.rows, strict=True)
+    return {
+        "prediction_id": id,
+        "time": timestamp(record.time),
+        "model": record.model,
+        "version": record.version,
+        "role": record.role,
+        "latency_ms": round(record.latency_s * 1e3, 4),
+        "inputs": dict(zip(record.columns, columns, strict=True)),
+        "withheld": record.withheld,
+        "predictions": record.answer.predictions,
+        "probabilities": record.answer.probabilities,
+        "classes": record.classes,
+    }
