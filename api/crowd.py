@@ -21,6 +21,8 @@ FOR_HEALTH = 8
 """Connections beyond the room."""
 HEALTH = frozenset({"/health", "/ready", "/metrics"})
 LEAST = 4
+FEW = 256
+"""Connections among which counting the other files takes no time."""
 
 
 class Crowd(ServerState):
@@ -29,16 +31,13 @@ class Crowd(ServerState):
     def __init__(self) -> None:
         super().__init__()
         self._own_files = 0
-        self.room = 0
+        self.room = LEAST
         """Connections that get everything."""
 
-    def measure(self) -> None:
-        """Count what the process has open; call it when the server has started."""
-        self._own_files = open_files() - len(self.connections)
-        self.look()
-
     def look(self) -> None:
-        """Follow the limit, which may be changed from outside."""
+        """Count again; the limit may be changed from outside, and what the process has open grows with its use."""
+        if len(self.connections) < FEW:
+            self._own_files = open_files() - len(self.connections)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.room = room(limit, self._own_files)
 

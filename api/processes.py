@@ -99,7 +99,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._crowd.measure()
+        self._crowd.look()
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOKS_AFTER_TICKS == 0:
