@@ -16,7 +16,9 @@ Keep-alive needs no timer of its own: a connection with nothing amid, in flight 
 
 import asyncio
 import secrets
+import sys
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -44,6 +46,10 @@ class Wire(HttpToolsProtocol):
     """The next answer is the last: the process is stopping, or there is no room."""
     _refusal: tuple[int, str, str, str] | None = None
     """What is to be said once all whole requests are answered."""
+    _declined: bytes | None = None
+    """The head of a request that asks for an upgrade, without that wish: it is read again, and then what follows."""
+    _stopped = 0
+    """Where in the last piece httptools has stopped: it leaves the rest to whoever takes the upgraded connection."""
     running: RequestResponseCycle | None = None
     """What uvicorn is answering, or has answered last; its `cycle` may be a later one that waits for it."""
 
@@ -63,6 +69,12 @@ class Wire(HttpToolsProtocol):
         self.read += len(data)
         self.unread += len(data)
         super().data_received(data)
+        while self._declined is not None:
+            head, self._declined = self._declined, None
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            data = head + data[self._stopped :]
+            super().data_received(data)
         if self.unread > LONGEST_HEAD and not self.transport.is_closing():
             self.send_400_response("The head of this request is too long.")
 
@@ -72,16 +84,37 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.unread = 0
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._declined = self._without_upgrade()
+            return
         super().on_headers_complete()
         self.headers = []  # what follows the last chunk is no header: the scope keeps the list that it has
         if self.is_leaving:
             self.cycle.keep_alive = False
+
+    def _without_upgrade(self) -> bytes:
+        """The head that has come, as of a client that is content with HTTP/1.1.
+
+        Java's client offers HTTP/2 with the first request of every connection, and we may pass over that; httptools
+        takes whatever comes after such a head, the body first of all, for something that it cannot read.
+        """
+        version = b"HTTP/" + self.parser.get_http_version().encode()
+        lines = [name + b": " + value for name, value in self.headers if name.lower() != b"upgrade"]
+        return b"\r\n".join([b" ".join([self.parser.get_method(), self.url, version]), *lines, b"", b""])
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """uvicorn has caught httptools stopping."""
+        stopped = sys.exception()
+        if isinstance(stopped, httptools.HttpParserUpgrade):
+            self._stopped = stopped.args[0]
 
     def on_body(self, body: bytes) -> None:
         self.unread = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._declined is not None:
+            return
         self.unread, self.is_amid = 0, False
         self.asked += 1
         super().on_message_complete()

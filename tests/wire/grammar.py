@@ -230,18 +230,18 @@ def ends() -> Iterator[Exchange]:
         yield one(f"connection: {word!r}", echo(7, b"Connection: " + word), gives(7), kept=None)
     for word in (b"keep-alive", b"Keep-Alive", b"x", b"TE"):
         yield one(f"connection: {word!r}", echo(7, b"Connection: " + word) + echo(8), gives(7), gives(8))
-    yield one(
-        "upgrade to a socket",
-        echo(7, b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
-        gives(7),
-        kept=None,
-    )
-    yield one(
-        "upgrade to HTTP/2",
-        echo(7, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
-        gives(7),
-        kept=None,
-    )
+    socket = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13")
+    http2 = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    for name, wish in (("a socket", socket), ("HTTP/2", http2)):
+        yield one(f"upgrade to {name}", echo(7, *wish) + echo(8), gives(7), gives(8))
+        yield one(f"upgrade to {name} between", echo(6) + echo(7, *wish) + echo(8), gives(6), gives(7), gives(8))
+        yield one(
+            f"upgrade to {name} without a body", request(b"GET", b"/health", *wish) + echo(8), says(200), gives(8)
+        )
+        sent = chunked(x(7), target=TO_ECHO, headers=wish, trailer=b"Host: x\r\n") + echo(8)
+        yield one(f"upgrade to {name} in chunks", sent, gives(7), gives(8))
+        yield one(f"upgrade to {name}, again and again", echo(7, *wish) * 40, *[gives(7)] * 40)
+        yield one(f"upgrade to {name} and half a body", echo(7, *wish)[:-3], unfinished=True)
     yield one("upgrade without a connection", echo(7, b"Upgrade: h2c") + echo(8), gives(7), gives(8))
     yield one("half a head", echo(7)[:30], unfinished=True)
     yield one("a head and half a body", echo(7)[:-3], unfinished=True)
