@@ -9,6 +9,7 @@ A collector that is down costs nobody an answer: spans wait in a short queue, an
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ OFF = "off"
 SAID = frozenset({"http.request.method", "url.scheme", "network.protocol.version"})
 """What a span may say of a request from its beginning; FastAPI adds route and status at its end."""
 
-SEND_WITHIN_S = 5.0
+SEND_WITHIN_S = 3.0
 """How long a collector is waited for, also when the process stops."""
 
 
@@ -73,7 +74,14 @@ def open_traces(settings: Settings) -> Traces:
     telemetry = TelemetryConfig(
         **{**silent, "tracing": True, "tracer_provider": provider, "operation_spans": False},
     )
-    return Traces(telemetry, provider.shutdown)
+    return Traces(telemetry, lambda: within(SEND_WITHIN_S, provider.shutdown))
+
+
+def within(seconds: float, act: Callable[[], None]) -> None:
+    """Do it, and wait no longer: the library would try each batch for as long again."""
+    thread = Thread(target=act, name="traces", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def endpoint(url: str) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from api.tests import given
-from tests.services import environment, free_port
+from tests.services import environment, free_port, installation
 
 SECRET = "canary5f3a"
 CALLER = "0af7651916cd43dd8448eb211c80319c"
@@ -61,17 +62,29 @@ def said(span: Span) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def posts(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, bytes]]:
-    """What a collector got from an API that answered five requests."""
+    """What a collector got from an API, a process with all that it has in front, that answered five predictions."""
+    home = tmp_path_factory.mktemp("traced")
     with collector() as (url, posts):
-        with given.api(tmp_path_factory.mktemp("traced"), traces=url) as api:
-            api.serve(given.bundle())
-            headers = {**api.token("client"), "traceparent": f"00-{CALLER}-b7ad6b7169203331-01"}
+        with installation(home, UNDERSTUDY_TRACES=url) as installed:
+            installed.start_api()
+            rain, client = f"{installed.url}/models/rain", requests.Session()
+            scheduler, operator = installed.token("scheduler"), installed.token("operator")
+            client.put(rain, json=given.definition(), headers=scheduler, timeout=60).raise_for_status()
+            client.post(f"{rain}/versions", data=given.bundle(), headers=scheduler, timeout=60).raise_for_status()
+            body = {"model_name": "rain", "model_version_id": "1", "override": "a test"}
+            client.post(f"{installed.url}/model/promote", json=body, headers=operator, timeout=60).raise_for_status()
+
+            def ask(route: str, body: object, **headers: str) -> int:
+                headers = {**installed.token("client"), **headers}
+                return client.post(f"{installed.url}{route}", json=body, headers=headers, timeout=60).status_code
+
             row = {"x": 0.123456, "y": 0.2}
-            assert api.client.post("/predict", json=row, headers=headers).status_code == 200
-            assert api.client.post("/models/rain/predict", json=row).status_code == 200
-            assert api.client.post(f"/models/{SECRET}/predict", json=row).status_code == 404
-            assert api.client.post(f"/predict?{SECRET}={SECRET}", json={SECRET: SECRET}).status_code == 422
-            assert api.client.get(f"/{SECRET}").status_code == 404
+            assert ask("/predict", row, traceparent=f"00-{CALLER}-b7ad6b7169203331-01") == 200
+            assert ask("/models/rain/predict", row) == 200
+            assert ask(f"/models/{SECRET}/predict", row) == 404
+            assert ask(f"/predict?{SECRET}={SECRET}", {SECRET: SECRET}) == 422
+            assert ask(f"/{SECRET}", row) == 404
+            client.close()
         return posts
 
 
@@ -111,11 +124,9 @@ def test_nothing_that_was_sent_is_in_a_span(posts: list[tuple[str, bytes]]) -> N
     assert not [word for word in (SECRET, "0.123456", "Bearer") if word.encode() in everything]
 
 
-def test_a_collector_that_is_not_there_costs_nobody_an_answer(tmp_path: Path) -> None:
+def test_a_collector_that_is_not_there_costs_nobody_an_answer_nor_the_stop_its_end(tmp_path: Path) -> None:
     with given.api(tmp_path, traces=f"http://127.0.0.1:{free_port()}") as api:
-        api.serve(given.bundle())
-
-        assert api.client.post("/predict", json={"x": 0.1, "y": 0.2}).status_code == 200
+        assert [api.client.get("/ready").status_code for _ in range(20)] == [200] * 20
 
 
 def test_traces_without_their_library_end_the_start_with_the_line_that_installs_it(tmp_path: Path) -> None:
