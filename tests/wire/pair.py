@@ -12,7 +12,6 @@ from tests.services import Installation
 from tests.wire.grammar import Exchange
 from tests.wire.models import serve
 from tests.workers import wait_for
-from understudy.settings import Settings
 
 ROLES = ("client", "scheduler", "operator")
 
@@ -59,13 +58,14 @@ def pair(stock: Path, *, name: str = "open", **settings: str) -> Iterator[Pair]:
     for way, word in (("fast", "on"), ("plain", "off")):
         home = stock.parent / f"{name}-{way}"
         shutil.copytree(stock, home)
-        choice = {"UNDERSTUDY_FAST_PATH": word} if "fast_path" in Settings.model_fields else {}
-        made[way] = Installation(home, **choice, **settings)
+        made[way] = Installation(home, UNDERSTUDY_FAST_PATH=word, **settings)
     try:
         for installed in made.values():
             installed.start("api.main")
         for installed in made.values():
             wait_for(lambda: is_healthy(installed), "the API's health")  # noqa: B023 - called at once
+        ways = {way: "the plain path serves" in installed.said("api.main") for way, installed in made.items()}
+        assert ways == {"fast": False, "plain": True}, ways
         yield Pair(**made)
     finally:
         for installed in made.values():
