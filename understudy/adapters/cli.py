@@ -4,11 +4,11 @@ import sys
 
 import typer
 
-from understudy.adapters.commands import definition, doctor, grounds, launching, orders, status, verification
+from understudy.adapters.commands import definition, doctor, explain, grounds, launching, orders, status, verification
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, orders, doctor, verification)
+GROUPS = (launching, definition, status, grounds, explain, orders, doctor, verification)
 
 app = typer.Typer(
     name="understudy",
