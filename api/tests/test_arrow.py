@@ -1,0 +1,77 @@
+"""`POST /predict` with an Arrow stream: its answer, its refusals, and who imports Arrow."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow
+import pytest
+
+from api.tests import given
+from tests.adapters.arrow_streams import stream
+from understudy.adapters.arrow_rows import MEDIA_TYPE
+
+ROWS = pyarrow.table({"y": [0.2, 0.8], "x": [0.1, 0.9]})
+AS_ARROW = {"Content-Type": MEDIA_TYPE}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[given.Api]:
+    with given.api(tmp_path_factory.mktemp("api")) as started:
+        started.serve(given.bundle())
+        yield started
+
+
+def test_a_stream_is_answered_as_json_is(api: given.Api) -> None:
+    expected = api.client.post("/predict", json={"records": ROWS.to_pylist()})
+
+    for path in ("/predict", "/models/rain/predict"):
+        answer = api.client.post(path, content=stream(ROWS), headers=AS_ARROW)
+        assert answer.headers["Model-Version"] == "1"
+        assert answer.json() | {"prediction_id": ""} == expected.json() | {"prediction_id": ""}
+
+
+def test_a_client_that_accepts_arrow_gets_arrow(api: given.Api) -> None:
+    accept = {"Accept": f"application/json;q=0.5, {MEDIA_TYPE}"}
+    answer = api.client.post("/predict", content=stream(ROWS), headers=AS_ARROW | accept)
+
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    read = pyarrow.ipc.open_stream(answer.content).read_all()
+    assert read["predictions"].to_pylist() == [0, 1]
+    assert json.loads(read.schema.metadata[b"classes"]) == [0, 1]
+    assert read.schema.metadata[b"version"] == b"1"
+
+
+def test_a_stream_holds_ten_times_the_rows_of_a_body_of_json(api: given.Api) -> None:
+    many = pyarrow.table({"x": np.linspace(0, 1, 100_001), "y": np.linspace(0, 1, 100_001)})
+
+    whole = api.client.post("/predict", content=stream(many.slice(1)), headers=AS_ARROW)
+    more = api.client.post("/predict", content=stream(many), headers=AS_ARROW)
+    as_json = api.client.post("/predict", json={"values": [[0.1, 0.2]] * 10_001})
+
+    assert len(whole.json()["predictions"]) == 100_000
+    assert (more.status_code, as_json.status_code) == (413, 413)
+    assert "batch job" in more.json()["remedy"]
+    assert "Arrow" in as_json.json()["remedy"]
+    assert "batch job" in as_json.json()["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b'{"x": 0.1, "y": 0.2}', 422),
+        (stream(ROWS)[:-200], 422),
+        (stream(ROWS, compression="zstd"), 422),
+        (stream(ROWS.drop_columns("x")), 422),
+        (stream(ROWS.append_column("<b>" * 999, ROWS["x"])), 422),
+        (stream(ROWS.set_column(0, "y", [[0.1, None]])), 422),
+        (stream(pyarrow.table({"x": pyarrow.nulls(10**9)})), 413),
+    ],
+)
+def test_a_wrong_stream_gets_one_short_problem(api: given.Api, body: bytes, status: int) -> None:
+    answer = api.client.post("/predict", content=body, headers=AS_ARROW)
+
+    assert answer.status_code == status, answer.text
+    assert len(answer.content) <= 4096
+    assert "<" not in answer.text
