@@ -55,6 +55,7 @@ class Plan:
     """Of the requests that are recorded."""
     withhold: Collection[str] = frozenset({"personal"})
     """Tags of the columns that are not."""
+    most_waiting: int = MOST_WAITING
 
 
 class Recorder:
@@ -119,7 +120,7 @@ class Recorder:
         if self._handover is not None:
             self._handover.add(requests, call.stamp)
         self._added += requests
-        if self._bytes_added - self._bytes_taken + self._shelf.bytes > MOST_WAITING:
+        if self._bytes_added - self._bytes_taken + self._shelf.bytes > self._plan.most_waiting:
             self._drop(call, requests)
             return
         self._bytes_added += size

@@ -1,13 +1,19 @@
-"""Calls of a model as the records are given them, made by hand."""
+"""Calls of a model as the records are given them, made by hand; and a recorder at work."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from api.recorder import Plan, Recorder
 from tests.given import NEW_YEAR
+from understudy.adapters.sqlite import WAIT_S
+from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.parity import Answer
 from understudy.records import EPOCH, Chunk, Identity, Layout, chunks
 from understudy.signature import Column, ColumnKind, Signature
@@ -87,3 +93,24 @@ def id_of(number: int, ms: int | None = None, process: str = PROCESS) -> str:
 
 
 SAID = Answer(["yes"], [[0.25, 0.75]])
+
+NOW = minute(0)
+SERVED = SimpleNamespace(model="rain", version="3", runtime=SimpleNamespace(signature=signature()))
+
+
+def answered(number: int, rows: int = 1) -> Any:
+    """A call as the event loop hands it over."""
+    return call(number, [[number + i, 0] for i in range(rows)], ms=NOW, served=SERVED)
+
+
+@contextmanager
+def recording(folder: Path, wait_s: float = WAIT_S, **given: Any) -> Iterator[tuple[Recorder, SqliteRecords]]:
+    """A recorder at work, on records of its own."""
+    plan = {name: given.pop(name) for name in ("durable", "share", "most_waiting") if name in given}
+    with closing(SqliteRecords(folder / "records.db", wait_s=wait_s)) as records:
+        made = Recorder(records, Plan(**plan), folder=folder / "recorders", **given)
+        made.start(PROCESS.encode())
+        try:
+            yield made, records
+        finally:
+            made.stop()

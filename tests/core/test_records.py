@@ -30,7 +30,7 @@ def test_every_request_that_is_kept_is_found_with_its_rows(
 ) -> None:
     calls, expected, number, now = [], dict[int, Any](), 0, minute(0)
     for n, joined in sizes:
-        values = [[number + i, -i] for i in range(n)]
+        values = [[float(number + i), float(-i)] for i in range(n)]
         made = batch(number, values, ms=now) if joined else call(number, values, ms=now)
         calls.append(made if packed else unpacked(made, values))
         expected |= {number: values} if joined else {number + i: [values[i]] for i in range(n)}

@@ -103,6 +103,7 @@ def tamper(installed: Installation, identity: str) -> None:
         found = "SELECT number, content FROM chunks WHERE process = ? AND ? BETWEEN first AND last"
         number, content = db.execute(found, (asked.process, asked.number)).fetchone()
         columns = DECODER.decode(content)
+        assert isinstance(columns.outputs, bytes)
         columns.outputs = (1 - np.frombuffer(columns.outputs, "<f4")).tobytes()
         db.execute("UPDATE chunks SET content = ? WHERE number = ?", (ENCODER.encode(columns), number))
 

@@ -55,8 +55,9 @@ of = attrgetter(*COLUMNS)
 class SqliteRecords:
     """`ports.Records` on one SQLite file."""
 
-    def __init__(self, path: Path) -> None:
-        self._db, self._lock = sqlite.connect(path, "records"), Lock()
+    def __init__(self, path: Path, *, wait_s: float = sqlite.WAIT_S) -> None:
+        """`wait_s`: how long a statement waits for another process's lock."""
+        self._db, self._lock = sqlite.connect(path, "records", wait_s=wait_s), Lock()
 
     def append(self, chunks: Sequence[Chunk], *, gaps: Sequence[Gap] = (), progress: Progress | None = None) -> None:
         if not chunks and not gaps and progress is None:
