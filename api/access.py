@@ -80,6 +80,10 @@ class Access:
         self._open = set(settings.open)
         self._tokens = Tokens(settings)
 
+    def is_open(self, right: Right) -> bool:
+        """Whether nobody needs a token for it."""
+        return right in self._open
+
     def role(self, route: str, authorization: str | None) -> Role | None:
         """The role of a request; None where the route needs none and no token was sent.
 

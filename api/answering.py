@@ -18,8 +18,8 @@ from api.gather import Asker, Gather, asking
 from api.identity import Identities
 from api.lane import Hung, Lanes, Taken
 from api.serving import Served
+from api.wording import Words
 from understudy.errors import DeadlinePassed, UnderstudyError
-from understudy.parity import Answer
 from understudy.rows import Row
 
 Rows = Sequence[Row] | np.ndarray[Any, Any]
@@ -60,6 +60,12 @@ class Currency(Protocol):
     async def current(self, model: str) -> None: ...
 
 
+class BatchAsker(Asker, Protocol):
+    """Who may also ask for many rows."""
+
+    def answered_many(self, body: bytes, identity: bytes, served: Served) -> None: ...
+
+
 class Answering:
     """Answers for one process, on its event loop."""
 
@@ -69,23 +75,26 @@ class Answering:
         self.find, self._worker, self._recorder, self._counts = find, worker, recorder, counts
         self.identities, self.lanes = Identities(), Lanes(hung)
 
-    def at_once(self, served: Served, body: bytes, asker: Asker, started_s: float, role: str | None) -> bool:
+    def at_once(
+        self, served: Served, body: bytes | bytearray, asker: BatchAsker, started_s: float, role: str | None
+    ) -> bool:
         """Answer within this turn of the loop; False where that cannot be, or where the body may be wrong."""
-        if not self._worker.is_current():
+        gather = served.gather or self.gather(served)
+        if not (gather.has_begun or self._worker.is_current()):
             return False
         if (row := served.decoder.record(body)) is not None:
-            self.gather(served).add(row, asker, started_s, role)
+            gather.add(row, asker, started_s, role)
             return True
         try:
-            rows = served.decoder.decode(body)
+            rows = served.decoder.decode(bytes(body))
         except UnderstudyError:
             return False
         if len(rows) == 1:
-            self.gather(served).add(rows[0], asker, started_s, role)
+            gather.add(rows[0], asker, started_s, role)
             return True
         return served.is_quick(len(rows)) and self._batch(served, rows, asker, started_s, role)
 
-    def _batch(self, served: Served, rows: list[Row], asker: Asker, started_s: float, role: str | None) -> bool:
+    def _batch(self, served: Served, rows: list[Row], asker: BatchAsker, started_s: float, role: str | None) -> bool:
         self.gather(served).flush()  # the same client may have asked before
         taken = packed(served, rows)
         try:
@@ -93,7 +102,7 @@ class Answering:
         except UnderstudyError:
             return False
         identity = self._note(served, taken, output, started_s, role)
-        asker.answered(served.wording.many(output, identity), identity, served)
+        asker.answered_many(served.wording.many(output, identity), identity, served)
         return True
 
     async def answer(
@@ -126,14 +135,17 @@ class Answering:
 
     async def ask(
         self, served: Served, rows: Rows, *, role: str | None = None, deadline_s: float = DEADLINE_S
-    ) -> tuple[Answer, bytes]:
-        """What a version says to rows that its decoder would let pass, and the id of that; raises as `answer` does."""
+    ) -> tuple[Any, bytes]:
+        """What a version says to rows that its decoder would let pass, and the id of that; raises as `answer` does.
+
+        It is said as `Runtime.run` says it: to put much of it into Python's values takes longer than a loop may wait.
+        """
         started_s = time.perf_counter()
         with self._counted(served.model):
             taken, output = await self._called(served, rows, deadline_s)
             identity = self._note(served, taken, output, started_s, role)
             await self._kept()
-        return served.runtime.said(output), identity
+        return output, identity
 
     async def serving(self, model: str, *, deadline_s: float = DEADLINE_S) -> Served:
         """The version that answers for a model now. Raises NotFound, NothingServes and DeadlinePassed."""
@@ -208,9 +220,9 @@ class Waiting:
     def __init__(self) -> None:
         self.future: asyncio.Future[tuple[bytes, bytes]] = asyncio.get_running_loop().create_future()
 
-    def answered(self, body: bytes, identity: bytes, served: Served) -> None:
+    def answered(self, words: Words, identity: bytes, served: Served) -> None:
         if not self.future.done():
-            self.future.set_result((body, identity))
+            self.future.set_result((served.wording.one(words, identity), identity))
 
     def failed(self, error: UnderstudyError, served: Served) -> None:
         if not self.future.done():

@@ -10,17 +10,18 @@ It builds on what uvicorn's class does inside: see `fits`.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from api.answering import SMALL
 from api.errors import answer_any
 from api.front import JSON, marked_response
 from api.gather import Gather
 from api.guard import CAREFUL, new_request_id
-from api.serving import Served
+from api.serving import Head, Served
 from api.wire import Wire
+from api.wording import END, Words
 from understudy.errors import UnderstudyError
 
 NO_MATTER = frozenset(
@@ -30,23 +31,37 @@ NO_MATTER = frozenset(
 )
 """Headers that change nothing about a prediction."""
 
-MOST_DIGITS = 6
+LENGTH = frozenset({b"Content-Length", b"content-length"})
+MOST_DIGITS = 5
+"""Of a length: a body below 100 kB is read on the event loop in half a millisecond."""
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class Doors(Protocol):
+    @property
+    def doors(self) -> Mapping[bytes, Served]:
+        """Target -> the version that answers there on the event loop."""
 
 
 class Desk(Protocol):
     """Where predictions are answered; `api/front.py` has one."""
 
-    def served_at(self, target: bytes) -> Served | None:
-        """The version that answers there on the event loop."""
+    @property
+    def table(self) -> Doors: ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a token to predict."""
 
     def is_known(self, host: bytes) -> bool: ...
 
     def role_of(self, authorization: bytes | None) -> str | None:
         """Raises Unauthenticated or Forbidden."""
 
-    def at_once(self, served: Served, body: bytes, asker: "Fast", started_s: float, role: str | None) -> bool:
+    def at_once(
+        self, served: Served, body: bytes | bytearray, asker: "Fast", started_s: float, role: str | None
+    ) -> bool:
         """Ask now: the answer comes within this turn of the loop. False where the usual way has to be gone."""
 
     def refused(self, model: str, error: UnderstudyError) -> None:
@@ -59,34 +74,39 @@ class Fast(Wire):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._desk: Desk = self.app  # the process's `Front`
+        self._table, self._is_open = self._desk.table, self._desk.is_open
         self._taken = False
         """The request that is being read is a plain prediction so far."""
         self._body: bytes | bytearray = b""
+        self._length: tuple[bytes, bytes] | None = None
+        """The header that is different with every body."""
         self._plain: Headers = []
         """The headers that were found plain last: most clients send the same again."""
         self._authorization: bytes | None = None
+        self._says_connection = False
         self._gather: Gather | None = None
         """Where requests of this connection wait for the end of this turn."""
 
     def on_message_begin(self) -> None:
-        self.url, self.headers, self._taken, self.is_amid = b"", [], False, True
+        self.url, self.headers, self._length, self._taken, self.is_amid = b"", [], None, False, True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        if name in LENGTH:
+            self._length = name, value
+        else:
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        parser = self.parser
         cycle: RequestResponseCycle | None = self.cycle
         if (
-            self._desk.served_at(self.url) is not None
-            and parser.get_method() == b"POST"
+            self.url in self._table.doors
+            and self.parser.get_method() == b"POST"
             and (cycle is None or cycle.response_complete)
-            and not self.pipeline
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and not self.is_leaving
+            and self._length is not None
+            and len(self._length[1]) <= MOST_DIGITS
             and (self.headers == self._plain or self._are_plain())
+            and self.parser.should_keep_alive()
+            and not (self._says_connection and self.parser.get_http_version() != "1.1")
         ):
             self.unread, self._taken, self._body = 0, True, b""
         else:
@@ -94,22 +114,25 @@ class Fast(Wire):
             self._usual_way()
 
     def _are_plain(self) -> bool:
-        """Whether the headers say nothing but which host, how long, and who asks."""
-        hosts = lengths = forms = 0
-        self._authorization = None
+        """Whether the headers say nothing but which host, which form, and who asks.
+
+        A connection that is kept without a header that says so is one of HTTP/1.1.
+        """
+        hosts = forms = 0
+        self._authorization, self._says_connection = None, False
         for name, value in self.headers:
             name = name.lower()
             if name == b"host" and self._desk.is_known(value):
                 hosts += 1
-            elif name == b"content-length" and len(value) <= MOST_DIGITS and int(value) <= SMALL:
-                lengths += 1
             elif name == b"content-type" and value == JSON[1]:
                 forms += 1
             elif name == b"authorization" and self._authorization is None:
                 self._authorization = value
-            elif name not in NO_MATTER and not (name == b"connection" and value.lower() == b"keep-alive"):
+            elif name == b"connection" and value.lower() == b"keep-alive":
+                self._says_connection = True
+            elif name not in NO_MATTER:
                 return False
-        if hosts == lengths == 1 and forms <= 1:
+        if hosts == 1 and forms <= 1:
             self._plain = self.headers
             return True
         return False
@@ -125,28 +148,30 @@ class Fast(Wire):
             self._body += body
 
     def on_message_complete(self) -> None:
-        if self._taken and self._is_asked():
-            self.unread, self._taken, self.is_amid = 0, False, False
-            self.asked += 1
-            return
         if self._taken:
+            if self._is_asked():
+                self.unread, self._taken, self.is_amid = 0, False, False
+                self.asked += 1
+                return
             self._usual_way()
         super().on_message_complete()
 
     def _is_asked(self) -> bool:
         """Ask for an answer at once; False where only the usual way has one."""
         started_s = time.perf_counter()
-        served = self._desk.served_at(self.url)
+        served = self._table.doors.get(self.url)
         if served is None or self.is_leaving:
             return False
         if self._gather is not None and self._gather is not served.gather:
             self._gather.flush()  # answers leave in the order of the requests
-        try:
-            role = self._desk.role_of(self._authorization)
-        except UnderstudyError:
-            return False
+        role = None
+        if not self._is_open or self._authorization is not None:
+            try:
+                role = self._desk.role_of(self._authorization)
+            except UnderstudyError:
+                return False
         self.in_flight += 1
-        if not self._desk.at_once(served, bytes(self._body), self, started_s, role):
+        if not self._desk.at_once(served, self._body, self, started_s, role):
             self.in_flight -= 1
             return False
         if self.in_flight:
@@ -159,6 +184,8 @@ class Fast(Wire):
         What waits in a gather is answered before: its end of turn was asked for before the task that begins here.
         """
         url, headers, body, self._taken, self._body = self.url, self.headers, self._body, False, b""
+        if self._length is not None:
+            headers = [*headers, self._length]
         super().on_message_begin()
         self.url = url
         for name, value in headers:
@@ -167,15 +194,25 @@ class Fast(Wire):
         if body:
             super().on_body(bytes(body))
 
-    def answered(self, body: bytes, identity: bytes, served: Served) -> None:
-        """Send the answer to the oldest request that waits."""
+    def answered(self, words: Words, identity: bytes, served: Served) -> None:
+        """Send the answer to the oldest request that waits: one row of a call."""
+        wording = served.wording
+        length = b"%d" % (wording.rest + len(words[0]) + len(words[1]))
+        self._send(served, length, identity, (words[0], words[1], wording.tail, identity, END))
+
+    def answered_many(self, body: bytes, identity: bytes, served: Served) -> None:
+        self._send(served, b"%d" % len(body), identity, (body,))
+
+    def _send(self, served: Served, length: bytes, identity: bytes, body: tuple[bytes, ...]) -> None:
         self._gather = None
         self.in_flight -= 1
-        self.server_state.total_requests += 1
+        state = self.server_state
+        state.total_requests += 1
         if not self.transport.is_closing():
-            default = self.server_state.default_headers
-            head = served.head if served.head_for is default else write_head(served, default)
-            self.transport.write(head % (len(body), identity) + body)
+            head = (
+                served.head if served.head_for is state.default_headers else write_head(served, state.default_headers)
+            )
+            self.transport.write(b"".join((head[0], length, head[1], identity, head[2], *body)))
 
     def failed(self, error: UnderstudyError, served: Served) -> None:
         """Send the same answer that the usual way sends."""
@@ -207,14 +244,17 @@ class Fast(Wire):
             self.flow.resume_reading()
 
 
-def write_head(served: Served, default_headers: Headers) -> bytes:
-    """Everything up to the body with two places, for its length and the id; uvicorn has a new date every second."""
+def write_head(served: Served, default_headers: Headers) -> Head:
+    """Everything up to the body, without its length and the id; uvicorn has a new date every second."""
     before = [*default_headers, (b"model-version", served.version.encode())]
-    after = [JSON, (b"x-request-id", b"%b"), *CAREFUL]
     lines = [b"%b: %b\r\n" % header for header in before]
-    lines += [b"content-length: %d\r\n"]
-    lines += [name + b": " + value + b"\r\n" for name, value in after]
-    served.head, served.head_for = STATUS_LINE[200] + b"".join(lines) + b"\r\n", default_headers
+    careful = [b"\r\n%b: %b" % header for header in CAREFUL]
+    served.head = (
+        b"".join([STATUS_LINE[200], *lines, b"content-length: "]),
+        b"\r\n%b: %b\r\nx-request-id: " % JSON,
+        b"".join([*careful, b"\r\n\r\n"]),
+    )
+    served.head_for = default_headers
     return served.head
 
 

@@ -95,6 +95,9 @@ class Nobody:
 
     async def current(self, model: str) -> None: ...
 
+    def is_open(self, right: str) -> bool:
+        return True
+
     def role(self, route: str, authorization: str | None) -> None:
         return None
 

@@ -44,7 +44,8 @@ class Front:
         table: ServingTable,
         default_model: str,
     ) -> None:
-        self._app, self._guard, self._access, self._table = app, guard, access, table
+        self._app, self._guard, self._access, self.table = app, guard, access, table
+        self.is_open = access.is_open("predict")
         self._answering, self._default_model = answering, default_model
         self.at_once, self.refused, self.is_known = answering.at_once, answering.refused, guard.is_known
 
@@ -80,10 +81,6 @@ class Front:
             start: Message = {"type": "http.response.start", "status": 200}
             await send({**start, "headers": headers_of(served, content, identity)})
             await send({"type": "http.response.body", "body": content})
-
-    def served_at(self, target: bytes) -> Served | None:
-        """The version that answers a target on the event loop."""
-        return self._table.doors.get(target)
 
     def role_of(self, authorization: bytes | None) -> Role | None:
         """Raises Unauthenticated or Forbidden."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from api.answered import Answered
 from api.cost import FULL
+from api.wording import Words
 from understudy.errors import UnderstudyError
 from understudy.rows import Row
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 class Asker(Protocol):
     """Who waits for an answer; called on the event loop, once."""
 
-    def answered(self, body: bytes, identity: bytes, served: "Served") -> None: ...
+    def answered(self, words: Words, identity: bytes, served: "Served") -> None:
+        """`served.wording.one(words, identity)` is the body."""
 
     def failed(self, error: UnderstudyError, served: "Served") -> None: ...
 
@@ -43,6 +45,8 @@ class Gather:
         self._loop = asyncio.get_running_loop()
         self._packer = served.runtime.packer
         self._asked: list[Asked] = []
+        self.has_begun = False
+        """Somebody has asked in this turn of the loop."""
         self._with_role = False
         self._rows: list[Row] = []
         if self._packer is not None:
@@ -60,6 +64,7 @@ class Gather:
         if role is not None:
             self._with_role = True
         if n == 0:
+            self.has_begun = True
             self._served.in_flight += 1
             self._loop.call_soon(self.flush)
         elif n + 1 == FULL:
@@ -70,7 +75,7 @@ class Gather:
         asked = self._asked
         if not asked:
             return
-        with_role, self._asked, self._with_role = self._with_role, [], False
+        with_role, self._asked, self._with_role, self.has_begun = self._with_role, [], False, False
         rows = self._taken(len(asked))
         try:
             output = self._served.call(self._matrix[: len(asked)] if self._packer is not None else rows)
@@ -114,11 +119,11 @@ def tell(
     """Give every asker the answer to its row, in the order of the rows; return the call for the records."""
     n = len(asked)
     stamp, first = identities.take(n)
-    number, process, one = first, identities.process, served.wording.one
+    number, process = first, identities.process
     ended_s = time.perf_counter()
     for (asker, _, _), words in zip(asked, [*served.wording.each(output)], strict=True):
         identity = b"%b%08x%b" % (stamp, number, process)
-        asker.answered(one(words, identity), identity, served)
+        asker.answered(words, identity, served)
         number += 1
     latencies_s = [ended_s - started_s for _, started_s, _ in asked]
     return Answered(

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+Head = tuple[bytes, bytes, bytes]
+"""Of an answer, as `api/fast.py` writes it: up to its length, up to its id, and to the end."""
+
+
 class Served:
     """One loaded version and how many requests it is answering."""
 
@@ -46,8 +50,8 @@ class Served:
         self._shares = cost.of(FULL) <= loop_limit_s
         self.gather: Gather | None = None
         self.lane: Lane | None = None
-        self.head = b""
-        """Of an answer; see `api/fast.py`. Good with the default headers that it was written for."""
+        self.head: Head = (b"", b"", b"")
+        """Good with the default headers that it was written for."""
         self.head_for: object = None
         self.in_flight = 0
         """Changed on the event loop only."""

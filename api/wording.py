@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from api.identity import DIGITS
 from understudy.parity import Answer
 from understudy.signature import Signature
 
@@ -32,15 +33,17 @@ class Wording:
         )
         if signature.classes is None:
             self._heads = [b'{"predictions":[']
-            self._tail = b'],"probabilities":null' + tail
+            self.tail = b'],"probabilities":null' + tail
         else:
             self._heads = [b'{"predictions":[%b],"probabilities":[[' % encode(label) for label in signature.classes]
-            self._tail = b"]]" + tail
+            self.tail = b"]]" + tail
         self._many_tail = tail
+        self.rest = len(self.tail) + DIGITS + len(END)
+        """Bytes of the answer to one row beyond its words."""
 
     def one(self, words: Words, identity: bytes) -> bytes:
         """The answer to a request of one row."""
-        return b"".join((words[0], words[1], self._tail, identity, END))
+        return b"".join((words[0], words[1], self.tail, identity, END))
 
     def many(self, output: Output, identity: bytes) -> bytes:
         """The answer to a request of many rows."""
