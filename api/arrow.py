@@ -7,6 +7,7 @@ Arrow itself is imported with the first of them.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +18,6 @@ from api.service import service_of
 from api.serving import Served
 from understudy.adapters import arrow_rows
 from understudy.errors import Overloaded
-from understudy.parity import Answer
 
 
 def is_arrow(request: Request) -> bool:
@@ -29,10 +29,10 @@ async def predicted(request: Request, model: str) -> Response:
     async with foreign(request, model) as asking:
         async with turn(service_of(request).arrow_bodies, asking.deadline_s):
             rows = await run_in_threadpool(read, asking.served, asking.body)
-        answer, identity = await asking.ask(rows)
+        output, identity = await asking.run(rows)
         wants_arrow = any(map(named, request.headers.get("accept", "").split(",")))
         write = as_stream if wants_arrow else as_json
-        content = await run_in_threadpool(write, asking.served, answer, identity)
+        content = await run_in_threadpool(write, asking.served, output, identity)
     kind = arrow_rows.MEDIA_TYPE if wants_arrow else "application/json"
     return Response(content, media_type=kind, headers={"Model-Version": asking.served.version})
 
@@ -48,14 +48,13 @@ def read(served: Served, body: bytes) -> Rows:
     return arrow_rows.rows_of(body, served.decoder, served.signature)
 
 
-def as_json(served: Served, answer: Answer, identity: str) -> bytes:
-    return served.wording.many(answer, identity.encode())
+def as_json(served: Served, output: Any, identity: bytes) -> bytes:
+    return served.wording.many(output, identity)
 
 
-def as_stream(served: Served, answer: Answer, identity: str) -> bytes:
-    return arrow_rows.written(
-        answer, served.signature, model=served.model, version=served.version, prediction_id=identity
-    )
+def as_stream(served: Served, output: Any, identity: bytes) -> bytes:
+    whose = {"model": served.model, "version": served.version, "prediction_id": identity.decode()}
+    return arrow_rows.written(output, served.signature, **whose)
 
 
 @asynccontextmanager

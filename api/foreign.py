@@ -5,7 +5,7 @@ The protocols bring their own reading and writing; what lies between is here, an
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -30,17 +30,28 @@ class Foreign:
     def __init__(self, service: Service, served: Served, body: bytes, role: str | None, deadline_s: float) -> None:
         self.served, self.body, self.deadline_s = served, body, deadline_s
         self._answering, self._role = service.answering, role
+        self.is_large = len(body) > SMALL
         self.asked = False
         """From then on what goes wrong is counted where the model is asked."""
 
-    async def ask(self, rows: Rows) -> tuple[Answer, str]:
-        """What the model says to rows that its decoder would let pass, and the id under which it is recorded.
+    async def run(self, rows: Rows) -> tuple[Any, bytes]:
+        """What the model says to rows that its decoder would let pass, as `Runtime.run` says it, and its id on record.
 
         Where the version has a packer, `rows` may be its matrix of float32.
         """
         self.asked = True
-        answer, identity = await self._answering.ask(self.served, rows, role=self._role, deadline_s=self.deadline_s)
-        return answer, identity.decode()
+        return await self._answering.ask(self.served, rows, role=self._role, deadline_s=self.deadline_s)
+
+    async def ask(self, rows: Rows) -> tuple[Answer, str]:
+        """The same in Python's values."""
+        output, identity = await self.run(rows)
+        return await self.apart(self.served.runtime.said, output), identity.decode()
+
+    async def apart(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Do what takes long with a large body in a thread, so that nobody waits for it."""
+        if not self.is_large:
+            return work(*given, **named)
+        return await run_in_threadpool(work, *given, **named)
 
 
 @asynccontextmanager
@@ -61,10 +72,3 @@ async def foreign(request: Request, model: str) -> AsyncIterator[Foreign]:
         if asking is None or not asking.asked:
             service.answering.refused(model, error)
         raise
-
-
-async def apart(body: bytes, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> T:
-    """Do what may take long with a large body in a thread, so that nobody waits for it."""
-    if len(body) <= SMALL:
-        return work(*given, **named)
-    return await run_in_threadpool(work, *given, **named)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.door import Door
-from api.foreign import apart, foreign
+from api.foreign import foreign
 from api.service import Service, service_of
 from api.serving import Served
 from understudy import __version__, open_inference
@@ -120,12 +120,11 @@ async def inferred(request: Request, model: str, version: str | None) -> Respons
         if version is not None:
             check_version(service, served, version)
         signature, length = served.runtime.signature, header_length(request)
-        asked = await apart(asking.body, open_inference.read, asking.body, length, signature)
-        rows = await apart(asking.body, checked, served.decoder, asked.rows)
+        asked = await asking.apart(open_inference.read, asking.body, length, signature)
+        rows = await asking.apart(checked, served.decoder, asked.rows)
         answer, identity = await asking.ask(rows)
-    content, length = open_inference.written(
-        asked, answer, signature, model=served.model, version=served.version, prediction_id=identity
-    )
+        whose = {"model": served.model, "version": served.version, "prediction_id": identity}
+        content, length = await asking.apart(open_inference.written, asked, answer, signature, **whose)
     headers = {"Model-Version": served.version}
     if length is None:
         return Response(content, media_type="application/json", headers=headers)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.door import Door
-from api.foreign import apart, foreign
+from api.foreign import foreign
 from api.service import service_of
 from understudy import scoring_forms
 from understudy.errors import Unread
@@ -50,9 +50,8 @@ async def invocations(
     service = service_of(request)
     async with foreign(request, model or service.settings.default_model) as asking:
         served = asking.served
-        rows = await apart(asking.body, scoring_forms.read, asking.body, served.runtime.signature)
-        checked_rows = await apart(asking.body, checked, served.decoder, rows)
-        answer, identity = await asking.ask(checked_rows)
+        rows = await asking.apart(scoring_forms.read, asking.body, served.signature)
+        answer, identity = await asking.ask(await asking.apart(checked, served.decoder, rows))
     headers = {"Model-Version": served.version, "Prediction-Id": identity}
     return Response(scoring_forms.written(answer), media_type="application/json", headers=headers)
 

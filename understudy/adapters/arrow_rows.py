@@ -54,13 +54,20 @@ def matrix_of(body: bytes, signature: Signature) -> "np.ndarray[Any, Any]":
     return np.concatenate(parts)
 
 
-def written(answer: Answer, signature: Signature, *, model: str, version: str, prediction_id: str) -> bytes:
-    """An answer as a stream: `predictions`, of a classification `probabilities` too, and the rest as metadata."""
+def written(
+    output: "Answer | np.ndarray[Any, Any]", signature: Signature, *, model: str, version: str, prediction_id: str
+) -> bytes:
+    """An answer as a stream: `predictions`, of a classification `probabilities` too, and the rest as metadata.
+
+    Args:
+        output: what `Runtime.run` gives: (n, classes) or (n, 1), or an Answer.
+    """
     import pyarrow
 
-    columns: dict[str, Any] = {"predictions": pyarrow.array(answer.predictions)}
-    if answer.probabilities is not None and signature.classes is not None:
-        flat = pyarrow.array(np.asarray(answer.probabilities, np.float64).ravel())
+    predictions, numbers = _said(output, signature)
+    columns: dict[str, Any] = {"predictions": predictions}
+    if signature.classes is not None:
+        flat = pyarrow.array(np.asarray(numbers, np.float64).ravel())
         columns["probabilities"] = pyarrow.FixedSizeListArray.from_arrays(flat, len(signature.classes))
     said = {"model": model, "version": version, "prediction_id": prediction_id}
     said["classes"] = msgspec.json.encode(signature.classes).decode()
@@ -70,6 +77,17 @@ def written(answer: Answer, signature: Signature, *, model: str, version: str, p
         writer.write_batch(batch)
     stream: bytes = sink.getvalue().to_pybytes()
     return stream
+
+
+def _said(output: "Answer | np.ndarray[Any, Any]", signature: Signature) -> tuple[Any, Any]:
+    """Predictions as an array of Arrow's, and probabilities."""
+    import pyarrow
+
+    if isinstance(output, Answer):
+        return pyarrow.array(output.predictions), output.probabilities
+    if signature.classes is None:
+        return pyarrow.array(output.ravel().astype(np.float64)), None
+    return pyarrow.array(signature.classes).take(pyarrow.array(output.argmax(axis=1))), output
 
 
 def _batches(body: bytes, signature: Signature) -> Iterator[tuple[int, list[Any]]]:
