@@ -30,12 +30,12 @@ from api import (
     runs,
 )
 from api.door import Door, Walls
+from api.estate import sweep
 from api.fit import protocol_class
 from api.front import Front
 from api.guard import Guard
 from api.processes import Server, Serving, Supervisor
 from api.service import Service, make_ready, metrics_of, open_service, pulse_of
-from api.sheets import sweep
 from api.tracing import Answerer, open_traces, wanted
 from api.vitals import marks_of
 from api.wire import Wire

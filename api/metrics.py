@@ -18,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from api.door import Door
-from api.sheets import Sheet, Values, read
+from api.estate import gather, read
+from api.sheets import Sheet, Values
 from understudy.adapters.sqlite import storage_errors
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Metrics:
         began_s = time.monotonic()
         self._put_down()
         with storage_errors():
+            gather(self._folder)
             text = generate_latest(Found(read(self._folder)))
         self._text, self._read_s = text, began_s
 

@@ -6,24 +6,21 @@ process, named in the environment before they are imported, and a lock and a wri
 
 A process holds a lock on a file of its own for as long as it lives. The system takes the lock from a process that dies,
 so whoever reads knows exactly whose gauges still count. Counters of the dead stay until the API as a whole starts
-again.
+again; `api/estate.py` reads them all.
 """
 
 import fcntl
-import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import IO
 
-from prometheus_client.metrics_core import Metric
 from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from api.counts import Latencies
 from api.families import BY_NAME, Family, Labels
-from understudy.adapters.sqlite import storage_errors
 
 Values = Mapping[str, Mapping[Labels, float | Latencies]]
 """Name of a family -> labels -> number."""
@@ -135,7 +132,7 @@ def claimed(folder: Path) -> tuple[str, IO[bytes]]:
 def names(pid: int) -> Iterator[str]:
     """The process id; where a former process has left counters under it, `ID.1` and so on."""
     yield str(pid)
-    for again in range(1, mmap.PAGESIZE):
+    for again in count(1):
         yield f"{pid}.{again}"
 
 
@@ -156,31 +153,11 @@ def owner(file: Path) -> str:
     return file.name.removesuffix(file.suffix).rpartition("_")[2]
 
 
-def sweep(folder: Path) -> None:
-    """Remove all that the dead have left: for whoever starts the API as a whole. Raises StorageUnavailable."""
-    with storage_errors():
-        dead = {owner(file) for file in folder.glob("*") if not lives(folder, owner(file))}
-        for name in dead:
-            remove(folder, f"*_{name}.db")
-            remove(folder, f"*_{name}.new")
-            remove(folder, f"{name}{ALIVE}")
-
-
-def bury(folder: Path) -> None:
-    """Remove the gauges of the dead."""
-    gone = {owner(file) for file in folder.glob("gauge_*.db")}
-    for name in gone:
-        if not lives(folder, name):
-            remove(folder, f"gauge_*_{name}.db")
+def owners(folder: Path, *files: str) -> set[str]:
+    """Whose there are, of the files whose names begin so."""
+    return {owner(file) for begins in files for file in folder.glob(f"{begins}_*.db")}
 
 
 def remove(folder: Path, pattern: str) -> None:
     for file in folder.glob(pattern):
         file.unlink(missing_ok=True)
-
-
-def read(folder: Path) -> list[Metric]:
-    """All metrics of all processes, summed. Raises OSError."""
-    bury(folder)
-    files = [str(file) for file in folder.glob("*.db")]
-    return [*MultiProcessCollector.merge(files)]  # type: ignore[no-untyped-call]  # as above

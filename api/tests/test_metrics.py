@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.answered import Answered
 from api.counts import BOUNDS_S, MOST_CODES, MOST_VERSIONS, Counts, Latencies
+from api.estate import MOST_DEAD, gather, read, sweep
 from api.families import FAMILIES, Family
 from api.metrics import Found
-from api.sheets import Page, Sheet, lives, read, sweep
+from api.sheets import Page, Sheet, lives
 from api.tests import given
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -253,7 +256,7 @@ def test_a_start_sweeps_what_the_dead_have_left_and_nothing_of_the_living(with_a
 
         found = in_folder(with_a_dead_one)
     assert (value(found, "rows_total", model="rain"), value(found, "workers")) == (7, 1)
-    assert {file.stem.rpartition("_")[2] for file in with_a_dead_one.iterdir()} == {sheet.name}
+    assert {file.stem.rpartition("_")[2] for file in with_a_dead_one.iterdir()} == {sheet.name, "estate"}
 
 
 def test_a_process_never_writes_over_the_counters_of_one_that_had_its_id(tmp_path: Path) -> None:
@@ -267,6 +270,70 @@ def test_a_process_never_writes_over_the_counters_of_one_that_had_its_id(tmp_pat
     assert (first.name, second.name) == (str(os.getpid()), f"{os.getpid()}.1")
     assert living == (False, True)
     assert value(in_folder(tmp_path), "rows_total", model="rain") == 8
+
+
+def test_however_many_have_died_a_scrape_reads_few_files(tmp_path: Path) -> None:
+    for _ in range(3 * MOST_DEAD):
+        with sheet_in(tmp_path) as sheet:
+            sheet.write({"rows": {("rain",): 1}, "swaps": {("rain",): 2}})
+        gather(tmp_path)
+
+    found = in_folder(tmp_path)
+
+    assert (value(found, "rows_total", model="rain"), value(found, "swaps_total", model="rain")) == (48, 96)
+    assert len([*tmp_path.glob("*.db")]) <= 2 * (MOST_DEAD + 1)
+
+
+def test_a_gathering_that_is_cut_off_anywhere_neither_loses_a_count_nor_doubles_it(tmp_path: Path) -> None:
+    for step in count(1):
+        folder = tmp_path / str(step)
+        for rows in (1, 10, 100, 1000):
+            with sheet_in(folder) as sheet:
+                sheet.write(
+                    {"rows": {("rain",): rows}, "request_duration_seconds": {("rain",): Latencies([rows] * 15)}}
+                )
+            if rows == 10:
+                gather(folder, most=0)  # so that there is an estate to be added to
+
+        cut = is_cut_off(folder, step)
+
+        assert counted(folder) == (1111, 15 * 1111), step
+        with sheet_in(folder) as sheet:  # under the name of one who is in the estate, once that is free
+            sheet.write({"rows": {("rain",): 5}})
+            assert counted(folder) == (1116, 15 * 1111), step
+        gather(folder, most=0)
+        assert counted(folder) == (1116, 15 * 1111), step
+        if not cut:
+            break
+
+    assert step > 20, "renames and removals, and each was a place to die"
+
+
+def counted(folder: Path) -> tuple[float | None, float | None]:
+    found = in_folder(folder)
+    return value(found, "rows_total", model="rain"), value(found, "request_duration_seconds_count", model="rain")
+
+
+def is_cut_off(folder: Path, step: int) -> bool:
+    """Gather in a process that dies before it changes a file for the `step`th time; False where it came to its end."""
+    process = get_context("fork").Process(target=gather_until, args=(folder, step))
+    process.start()
+    process.join()
+    return process.exitcode != 0
+
+
+def gather_until(folder: Path, step: int) -> None:
+    left = step
+
+    def die_at_last(event: str, _: object) -> None:
+        nonlocal left
+        left -= event in ("open", "os.rename", "os.remove", "os.truncate")
+        if left == 0:
+            os._exit(9)
+
+    sys.addaudithook(die_at_last)
+    gather(folder, most=0)
+    os._exit(0)
 
 
 def test_a_volume_that_fails_is_said_to_whoever_scrapes(api: given.Api) -> None:
