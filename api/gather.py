@@ -85,7 +85,7 @@ class Gather:
             else:
                 self._one_by_one(asked, rows)
         else:
-            self._done(tell(self._served, self._identities, asked, rows, output, with_role=with_role))
+            tell(self._served, self._identities, self._done, asked, rows, output, with_role=with_role)
         finally:
             self._served.in_flight -= 1
 
@@ -104,31 +104,34 @@ class Gather:
             except UnderstudyError as error:
                 one[0].failed(error, self._served)
             else:
-                self._done(tell(self._served, self._identities, [one], row, output, with_role=True))
+                tell(self._served, self._identities, self._done, [one], row, output, with_role=True)
 
 
 def tell(
     served: "Served",
     identities: "Identities",
+    done: Done,
     asked: Sequence[Asked],
     rows: bytes | Sequence[Row],
     output: Any,
     *,
     with_role: bool,
-) -> Answered:
-    """Give every asker the answer to its row, in the order of the rows; return the call for the records."""
-    n = len(asked)
+) -> None:
+    """Give the call to the records, then every asker the answer to its row, in the order of the rows.
+
+    In this order, so that whatever a killed process has answered had been counted.
+    """
+    n, worded = len(asked), [*served.wording.each(output)]
     stamp, first = identities.take(n)
     number, process = first, identities.process
     ended_s = time.perf_counter()
-    for (asker, _, _), words in zip(asked, [*served.wording.each(output)], strict=True):
+    latencies_s = [ended_s - started_s for _, started_s, _ in asked]
+    roles = [role for _, _, role in asked] if with_role else None
+    done(Answered(served, first, stamp, rows, n, output, latencies_s, roles))
+    for (asker, _, _), words in zip(asked, worded, strict=True):
         identity = b"%b%08x%b" % (stamp, number, process)
         asker.answered(words, identity, served)
         number += 1
-    latencies_s = [ended_s - started_s for _, started_s, _ in asked]
-    return Answered(
-        served, first, stamp, rows, n, output, latencies_s, [role for _, _, role in asked] if with_role else None
-    )
 
 
 def nth(rows: bytes | Sequence[Row], place: int, served: "Served") -> bytes | Sequence[Row]:

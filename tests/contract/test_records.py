@@ -44,8 +44,9 @@ def one(number: int) -> Chunk:
 
 
 def heavy(number: int) -> Chunk:
-    """A chunk of 10 kB."""
-    return chunk(batch(number, np.random.default_rng(number).random((1_250, 2)).tolist()))
+    """A chunk of 20 kB."""
+    noise = np.random.default_rng(number).bytes(10_000)
+    return chunk(batch(number, [[0, 0]], rows=noise, n=1_250, output=np.zeros((1_250, 2), np.float32)))
 
 
 def on_record(records: Records, among: range) -> list[int]:
