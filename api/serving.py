@@ -6,6 +6,7 @@ a thread frees it, so that no request ever pays for it.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -19,6 +20,7 @@ from api.lane import Lane
 from api.mark import Marks
 from api.wording import Wording
 from understudy.adapters.bundle import unpack
+from understudy.adapters.memory import give_back
 from understudy.adapters.runtime import Runtime, open_bundle
 from understudy.errors import BundleRefused, Conflict, ModelFailed, NotFound, NothingServes
 from understudy.ports import ArtifactStore
@@ -29,6 +31,10 @@ from understudy.state import Version
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOOK_EVERY_S = 0.05
+BEGUN_WITHIN_S = 0.1
+"""Whoever found a version just before it was replaced is counted among its requests by then."""
 
 
 Head = tuple[bytes, bytes, bytes]
@@ -90,9 +96,14 @@ class Served:
             self.in_flight -= 1
 
     def close(self) -> None:
-        """Nobody asks any more."""
-        if self.lane is not None:
-            self.lane.close()
+        """Nobody asks any more: let go of those who hold this, or only the collector of cycles would ever free it."""
+        lane, self.lane, self.gather = self.lane, None, None
+        if lane is not None:
+            lane.close()
+
+
+Leaving = tuple[float, Served]
+"""Since when (s, monotonic), and what."""
 
 
 class ServingTable:
@@ -201,28 +212,42 @@ class ServingTable:
     def close(self) -> None:
         self._leaving.put(None)
         self._usher.join()
+        for served in self._live.values():
+            served.close()
 
     def _free(self) -> None:
         """Drop replaced versions once their last request has left; wait briefly between looks."""
-        leaving: list[Served] = []
+        leaving: list[Leaving] = []
         stop = False
         while not (stop and not leaving):
             stop = self._admit(leaving) or stop
-            for served in leaving:
-                if not served.in_flight or stop:
-                    served.close()
-            leaving = [served for served in leaving if served.in_flight and not stop]
+            if let_go(leaving, all_of_them=stop):
+                give_back()
 
-    def _admit(self, leaving: list[Served]) -> bool:
+    def _admit(self, leaving: list[Leaving]) -> bool:
         """Take one more replaced version; while some still answer, look again every 50 ms."""
         try:
-            served = self._leaving.get(timeout=0.05 if leaving else None)
+            served = self._leaving.get(timeout=LOOK_EVERY_S if leaving else None)
         except Empty:
             return False
         if served is None:
             return True
-        leaving.append(served)
+        leaving.append((time.monotonic(), served))
         return False
+
+
+def let_go(leaving: list[Leaving], *, all_of_them: bool) -> bool:
+    """Close and drop whatever answers nobody, or all; True where there was any."""
+    now_s = time.monotonic()
+    left = [
+        (since_s, served)
+        for since_s, served in leaving
+        if all_of_them or (not served.in_flight and now_s - since_s >= BEGUN_WITHIN_S)
+    ]
+    for one in left:
+        one[1].close()
+        leaving.remove(one)
+    return bool(left)
 
 
 def without(mapping: Mapping[str, T], name: str) -> Mapping[str, T]:
