@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.journal import Journal
-from api.mark import End, Remains, dead, forget, remains
+from api.mark import WITNESSED_WITHIN_S, End, Remains, dead, forget, remains
 from api.memory import kills_for_memory
+from api.roster import Roster
 from understudy.events import ProcessDied
 
 log = logging.getLogger(__name__)
 
-WITNESSED_WITHIN_S = 2.0
-"""How long its parent, which is ours too, may take to say how a process has ended."""
 FATAL = re.compile(r"^Fatal Python error: (.{1,80})$", re.MULTILINE)
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 SHORT = "was killed by the system because memory was short"
@@ -32,8 +31,8 @@ SILENCE = "Timeout ("
 class Burial:
     """Called by one thread."""
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
-        self._folder, self._journal = folder, journal
+    def __init__(self, folder: Path, journal: Journal, roster: Roster) -> None:
+        self._folder, self._journal, self._roster = folder, journal, roster
         self._found_s: dict[Path, float] = {}
 
     def bury(self) -> None:
@@ -56,6 +55,7 @@ class Burial:
         return ours and left.end is None and time.monotonic() - found_s < WITNESSED_WITHIN_S
 
     def _tell(self, left: Remains) -> None:
+        self._roster.forget(left.life.worker)
         end = left.end or guessed(left)
         called = " and ".join(f"version {version} of {model}" for model, version in left.calling)
         where = f"while it was calling {called}" if called else "while it was calling no model"

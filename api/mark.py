@@ -17,6 +17,7 @@ import logging
 import mmap
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +36,8 @@ END, FLAGS, NAMES, NAME = 512, 1024, 2048, 64
 """Offsets in the file: how it ended, a byte for each version, their names; and bytes of a name."""
 SIZE = NAMES + NAME * SLOTS
 
+WITNESSED_WITHIN_S = 3.0
+"""How long a parent may take to say how a child has ended."""
 LONGEST_STACK = 20_000
 """Characters that are kept of it."""
 
@@ -163,11 +166,19 @@ def dead(path: Path) -> Iterator[IO[bytes] | None]:
 def witness(folder: Path, pid: int, end: End) -> None:
     """Write down how a child ended, unless it has said so itself."""
     for path in folder.glob(f"{pid}-*.mark"):
-        with dead(path) as file:
-            if file is not None and os.fstat(file.fileno()).st_size == SIZE:
-                with mmap.mmap(file.fileno(), SIZE) as memory:
-                    if said(memory, END) is None:
-                        put(memory, END, asdict(end))
+        until_s = time.monotonic() + WITNESSED_WITHIN_S / 2
+        while not written(path, end) and time.monotonic() < until_s:
+            time.sleep(0.01)  # a worker has it in his hands: he looks whether we have been here
+
+
+def written(path: Path, end: End) -> bool:
+    with dead(path) as file:
+        if file is None or os.fstat(file.fileno()).st_size != SIZE:
+            return False
+        with mmap.mmap(file.fileno(), SIZE) as memory:
+            if said(memory, END) is None:
+                put(memory, END, asdict(end))
+    return True
 
 
 def remains(file: IO[bytes], path: Path) -> Remains | None:

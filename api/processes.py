@@ -8,6 +8,7 @@ children are replaced, one after the other: the next one serves before an old on
 import asyncio
 import logging
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 
@@ -47,6 +49,7 @@ LONGEST_PAUSE_S = 30.0
 """Between starts of children that never come to serve."""
 REFUSED = 2
 """Exit code of a process that has said in one line why it cannot serve."""
+DYING_S = 1.0
 KILLED_AFTER_S = 5.0
 """Beyond the grace that a server has for its requests in flight."""
 
@@ -146,7 +149,14 @@ class Child(Process):
         super().__init__(config, sockets)
 
     def _healthcheck(self, timeout: float) -> bool | None:
-        found = super()._healthcheck(timeout)
+        """Ask whether it serves, and wait for the answer or for its end, whichever comes first."""
+        found: bool | None = None
+        try:
+            self.parent_conn.send(b"ping")
+            if self.parent_conn in wait([self.parent_conn, self.process.sentinel], timeout):
+                found = self.parent_conn.recv()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return None
         self.served = self.served or found is True
         return found
 
@@ -257,6 +267,7 @@ class Supervisor:
 
     def _bury(self, child: Child) -> None:
         """End a child that answers no ping, and tell of its end."""
+        child.process.join(DYING_S)  # one that is about to end has closed its pipe already
         silent = child.process.is_alive()
         is_stopped = state_of(child.pid or 0) in "Tt" if silent else None
         child.kill()

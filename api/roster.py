@@ -57,6 +57,10 @@ class Roster:
         if silent:
             self._pulse.forget_unmoved(silent)
 
+    def forget(self, worker: str) -> None:
+        """Drop the sign of a worker that is known to be dead: nobody has to wait until it falls silent."""
+        self._pulse.forget([WORKER + worker])
+
     def leave(self) -> None:
         """The last sign of life."""
         self._pulse.forget([WORKER + self.me])

@@ -1,6 +1,8 @@
 """What watches over this process and the models it serves, wired together."""
 
 import asyncio
+import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +14,10 @@ from api.promoting import Promoter
 from api.recovery import Recovery
 from api.roster import Roster
 from api.watchdog import Watchdog
+from api.worker import BEAT_EVERY_S
 from understudy.adapters.duty import Duty
+from understudy.errors import StorageUnavailable
+from understudy.rollout import Sign
 from understudy.settings import Settings
 
 
@@ -31,7 +36,8 @@ class Vitals:
         stopping: Event,
     ) -> None:
         self._marks, self._roster, self._wanted, self._stopping = marks, roster, settings.api_workers, stopping
-        self._recovery = Recovery(Burial(marks_of(settings), journal), journal, promoter, breakers)
+        self._told_s = time.monotonic()
+        self._recovery = Recovery(Burial(marks_of(settings), journal, roster), journal, promoter, breakers)
         self.watchdog = Watchdog(
             marks,
             breakers,
@@ -47,6 +53,15 @@ class Vitals:
         self._recovery.start()
         while not self._recovery.is_settled and not self._stopping.is_set():
             await asyncio.sleep(0.005)
+            await self._stay_alive()
+
+    async def _stay_alive(self) -> None:
+        """Beat until the worker does: whoever is not seen by others does not see them either."""
+        if time.monotonic() - self._told_s < BEAT_EVERY_S:
+            return
+        self._told_s = time.monotonic()
+        with suppress(StorageUnavailable):
+            await asyncio.to_thread(self._roster.tell, Sign(worker=self._roster.me, starting=True))
 
     def stop(self) -> None:
         self.watchdog.stop()

@@ -1,0 +1,208 @@
+"""A champion that fails in the running product: typed answers, the one before it comes back, and nobody else pays."""
+
+import json
+import signal
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from api.tests import given
+from tests import failing
+from tests.failing import BAD, GOOD, hurt_in_a_call
+from tests.services import Installation, installation
+from tests.workers import state_of, wait_for, wait_until_all_answer, workers
+from understudy.failures import FAILURES
+
+ASKED = 200
+"""At most, until something follows."""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One process, and a model beside the one that fails."""
+    with installation(tmp_path_factory.mktemp("failing")) as found:
+        found.start_api()
+        for model in ("rain", "other"):
+            define(found, model)
+        serve(found, failing.well(model="other"), "other")
+        yield found
+
+
+def define(installed: Installation, model: str = "rain", **policy: Any) -> None:
+    url, headers = f"{installed.url}/models/{model}", installed.token("scheduler")
+    requests.put(url, json=given.definition(model, **policy), headers=headers, timeout=60).raise_for_status()
+
+
+def serve(installed: Installation, data: bytes, model: str = "rain") -> str:
+    """Register a bundle and make it champion; return its version."""
+    headers = installed.token("operator")
+    answer = requests.post(f"{installed.url}/models/{model}/versions", data=data, headers=headers, timeout=120)
+    assert answer.ok, answer.text
+    version = str(answer.json()["version"])
+    body = {"model_name": model, "model_version_id": version, "override": "a test needs it"}
+    answer = requests.post(f"{installed.url}/model/promote", json=body, headers=headers, timeout=120)
+    assert answer.status_code == 200, answer.text
+    return version
+
+
+def ask(installed: Installation, number: float, model: str = "rain") -> requests.Response:
+    return requests.post(f"{installed.url}/models/{model}/predict", json={"values": [number]}, timeout=120)
+
+
+def champion(installed: Installation) -> str:
+    return str(installed.get("/current_model").json()["version"])
+
+
+def attention(installed: Installation) -> list[str]:
+    return [note["reason"] for note in installed.get("/models/rain").json()["attention"]]
+
+
+def events(installed: Installation, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    after = 0
+    while page := installed.get(f"/events?limit=1000&after={after}").json()["items"]:
+        found, after = found + page, page[-1]["position"]
+    return [event["data"] for event in found if event["kind"] == kind]
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and state_of(pid) not in "ZX"
+
+
+def logged(installed: Installation, action: str) -> list[dict[str, Any]]:
+    files = (installed.home / "logs").glob("api*.jsonl")
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return sorted((line for line in lines if line["action"] == action), key=lambda line: str(line["time"]))
+
+
+@pytest.mark.fault(39)
+@pytest.mark.parametrize(
+    ("bundle", "words"), [(failing.raising, "raised"), (failing.not_a_number, "not finite")], ids=["raises", "NaN"]
+)
+def test_a_model_that_fails_is_answered_for_with_500_and_followed_by_the_one_before(
+    installed: Installation, bundle: Any, words: str
+) -> None:
+    define(installed)
+    before = serve(installed, failing.well(more=1e-6 if words == "raised" else 2e-6))
+    failing_version = serve(installed, bundle())
+    assert ask(installed, GOOD).json()["version"] == failing_version
+
+    answers = []
+    while len(answers) < ASKED and champion(installed) == failing_version:
+        answers.append(ask(installed, BAD))
+
+    refused = [answer for answer in answers if not answer.ok]
+    assert {(answer.status_code, answer.json()["code"]) for answer in refused} <= {
+        (500, "model_error"),
+        (503, "model_unhealthy"),
+    }
+    assert [answer.status_code for answer in refused[:FAILURES]] == [500] * FAILURES
+    assert words in refused[0].json()["detail"]
+    assert all("Retry-After" in answer.headers for answer in refused if answer.status_code == 503)
+    wait_for(lambda: ask(installed, BAD).status_code == 200, "the version before, which answers anything")
+    assert ask(installed, BAD).json()["version"] == before
+    change = installed.get("/current_model").json()
+    assert change["promoted_by"] == "api"
+    assert change["reason"].startswith(f"Version {failing_version} fails while it serves: ")
+
+
+def test_a_model_that_is_to_be_kept_is_refused_while_it_answers_nobody_and_a_person_is_told_once(
+    installed: Installation,
+) -> None:
+    define(installed, on_failure="keep")
+    serve(installed, failing.well(more=3e-6))
+    kept = serve(installed, failing.raising())
+    told = len(attention(installed))
+
+    for _ in range(FAILURES):
+        assert ask(installed, BAD).status_code == 500
+    refused = ask(installed, GOOD)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "model_unhealthy")
+    assert f"Version {kept} of rain fails while it serves" in refused.json()["detail"]
+    assert ask(installed, GOOD, "other").status_code == 200
+    wait_for(lambda: ask(installed, GOOD).status_code == 200, "the breaker to try one, and close")
+    for _ in range(2 * FAILURES):
+        ask(installed, BAD)
+    assert champion(installed) == kept
+    assert len(attention(installed)) == told + 1
+    assert "on_failure" in attention(installed)[0]
+
+
+@pytest.mark.fault(40)
+def test_a_version_in_whose_calls_the_only_process_crashes_twice_is_gone_before_the_next_one_serves(
+    tmp_path: Path,
+) -> None:
+    with installation(tmp_path) as alone:
+        alone.start_api()
+        define(alone)
+        before, deadly = serve(alone, failing.well()), serve(alone, failing.slow())
+        for number in cycle([signal.SIGSEGV, signal.SIGBUS]):
+            victim = hurt_in_a_call(alone, number)
+            alone.processes["api.main"].wait(60)
+            alone.start_api()
+            assert [*(alone.home / "var/processes").glob(f"{victim}-*")] == [], "what it left is read and removed"
+            deaths = [death for death in events(alone, "process.died") if death["version"]]
+            if len(deaths) == 2:  # now and then its call ends while it dies
+                break
+            assert champion(alone) == deadly
+
+        assert champion(alone) == before
+        assert ask(alone, GOOD).json()["version"] == before
+        assert {(death["model"], death["version"], death["how"]) for death in deaths} == {("rain", deadly, "crashed")}
+        promoted = events(alone, "version.promoted")[-1]
+        assert (promoted["by"], promoted["replaces"]) == ("api", deadly)
+        assert "2 processes have died in calls of it" in promoted["reason"]
+        stacks = [line["stack"] for line in logged(alone, "process.died")]
+        assert all("serving.py" in stack and " in call" in stack for stack in stacks[-1:]), "where it was"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Two processes, which end where they answer nobody for three seconds; version 1 is well, version 2 takes long."""
+    settings = {"UNDERSTUDY_API_WORKERS": "2", "UNDERSTUDY_WATCHDOG_S": "3"}
+    with installation(tmp_path_factory.mktemp("pair"), **settings) as found:
+        found.start_api()
+        define(found)
+        assert [serve(found, failing.well()), serve(found, failing.slow())] == ["1", "2"]
+        yield found
+
+
+def newest_death(installed: Installation, before: int) -> dict[str, Any]:
+    deaths = wait_for(lambda: events(installed, "process.died")[before:], "word of its end")
+    return dict(deaths[-1])
+
+
+def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_blamed(pair: Installation) -> None:
+    wait_until_all_answer(pair, 2)
+    before = len(events(pair, "process.died"))
+
+    for _ in range(3):
+        victim = hurt_in_a_call(pair, signal.SIGKILL)
+        death = newest_death(pair, before)
+        before += 1
+        assert (death["how"], death["worker"].split("/")[1]) == ("killed", str(victim))
+        assert "killed from outside (SIGKILL)" in death["reason"]
+        wait_until_all_answer(pair, 2)
+
+    assert champion(pair) == "2"
+
+
+@pytest.mark.fault(44)
+def test_a_process_whose_event_loop_stands_still_ends_itself_and_is_replaced(pair: Installation) -> None:
+    wait_until_all_answer(pair, 2)
+    before, victim = len(events(pair, "process.died")), workers(pair)[0]
+
+    with failing.stuck(victim):  # the thread of the loop has the number of its process
+        wait_for(lambda: not alive(victim), "its end")
+
+    death = newest_death(pair, before)
+    assert (death["how"], death["version"]) == ("silent", None)
+    assert "answered nobody for 3 s and ended itself" in death["reason"]
+    assert "most recent call first" in logged(pair, "process.died")[-1]["stack"]
+    wait_until_all_answer(pair, 2)
+    assert champion(pair) == "2"
