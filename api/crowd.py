@@ -36,8 +36,8 @@ class Crowd(ServerState):
 
     def look(self) -> None:
         """Count again; the limit may be changed from outside, and what the process has open grows with its use."""
-        if len(self.connections) < FEW:
-            self._own_files = open_files() - len(self.connections)
+        if len(self.connections) < FEW and (found := open_files()) is not None:
+            self._own_files = found - len(self.connections)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.room = room(limit, self._own_files)
 
@@ -66,7 +66,9 @@ def room(limit: int, own_files: int) -> int:
     return max(limit - own_files - min(SPARE_FILES, limit // 4) - FOR_HEALTH, LEAST)
 
 
-def open_files() -> int:
-    """What this process has open; 0 where the system does not tell."""
-    folder = Path("/proc/self/fd")
-    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+def open_files() -> int | None:
+    """What this process has open; None where that cannot be seen, which takes a file too."""
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None

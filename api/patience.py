@@ -11,6 +11,7 @@ silence, and a process that was asleep itself blames nobody.
 import socket
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,7 +91,8 @@ def seen(connection: Wire, before: Sight | None, elapsed_s: float) -> Sight:
 def end(connection: Wire, stage: Stage) -> None:
     if stage == "reader":
         # `close` would wait until all is taken, and so would the system after it, but for this.
-        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        with suppress(OSError):
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         connection.transport.abort()
     elif not connection.transport.is_closing():
         if stage == "request":
