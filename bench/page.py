@@ -245,7 +245,7 @@ loop over a function shows. So this table says what is worth a look; only ratios
 """
 
 SWITCHES = """\
-The whole path with a part of it switched off, in the same way as above (one row, 32 connections, logistic):
+The whole path with parts of it switched over, measured as above (one row, 32 connections, logistic):
 """
 
 

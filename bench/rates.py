@@ -145,7 +145,7 @@ def alternating(bench: Bench, points: Sequence[Point], number: int) -> Iterator[
         before, before_us = after, after_us
 
 
-def points_of(models: Collection[str], forms: Collection[str] = ("values", "records")) -> list[Point]:
+def points_of(models: Collection[str], forms: Collection[str] = ("values", "records", "arrow")) -> list[Point]:
     """What the page shows: one row on few and on many connections for every server, and batches for ours."""
     first = next(iter(models))
     one_row = [("empty", first), *((server, model) for server in ("usual", "plain", "fast") for model in models)]

@@ -27,10 +27,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 COLD_STARTS = 5
 
-#: What is switched off, and by which settings; what this release has no setting for is left out.
+FEWEST_ROUNDS = 5
+
+#: What is switched, and by which settings.
 SWITCHES: Mapping[str, Mapping[str, str]] = {
     "fast": {},
-    "without records": {"record_sample": "0"},
+    "nothing recorded": {"records_sample": "0"},
+    "durable records": {"records": "durable"},
     "plain": {"fast_path": "off"},
 }
 
@@ -138,6 +141,8 @@ def main() -> int:
     options = arguments().parse_args()
     try:
         check_wrk()
+        if options.page == PAGE and options.rounds < FEWEST_ROUNDS and not options.only:
+            raise NoLoad(f"The page is made of at least {FEWEST_ROUNDS} rounds. For a try, add --only or --page FILE.")
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             raise NoLoad("The server and the load need a core each, and there is only one.")
@@ -171,11 +176,11 @@ def measure(
 ) -> dict[str, Any]:
     """Take all figures that are wanted, in the order of the page."""
     about = machine.described()
-    os.sched_setaffinity(0, client_cores)  # whatever this process does must not disturb a server
     models = folder / "models"
     models.mkdir()
     told("training " + ", ".join(options.models))
     made = {name: fitted(name, models) for name in options.models}
+    os.sched_setaffinity(0, client_cores)  # whatever this process does from now on must not disturb a server
     plan = Plan(
         rounds=options.rounds,
         seconds=options.seconds,

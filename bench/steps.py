@@ -165,7 +165,7 @@ def call_of(served: Any, identities: Identities) -> Answered:
 
 def noting(served: Any) -> Iterator[Step]:
     """What is left behind for the records and the counters, on the event loop."""
-    identities, counts, nobody = Identities(), Counts(), Recorder(None)  # type: ignore[arg-type]  # never started
+    identities, counts, nobody = Identities(), Counts(list), Recorder(None)  # type: ignore[arg-type]  # never started
     call = call_of(served, identities)
     yield shared("take ids", lambda: identities.take(TOGETHER), TOGETHER)
     yield shared("hand the call to the records", lambda: nobody.add(call), TOGETHER)
