@@ -1,12 +1,9 @@
 """`/predict` with a body in Arrow's stream format: as many rows as a body of JSON may have, ten times over.
 
-Reading is done in a thread, a few bodies at a time: each may become 100 MB of Python's values where a model takes rows.
-Arrow itself is imported with the first of them.
+Reading is done in a thread, however little there is: Arrow itself is imported with the first stream, which takes half a
+second.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request, Response
@@ -14,10 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.answering import Rows
 from api.foreign import foreign
-from api.service import service_of
 from api.serving import Served
 from understudy.adapters import arrow_rows
-from understudy.errors import Overloaded
 
 
 def is_arrow(request: Request) -> bool:
@@ -27,8 +22,7 @@ def is_arrow(request: Request) -> bool:
 async def predicted(request: Request, model: str) -> Response:
     """Answer one request whose body is a stream; with a stream where the client accepts one, else with JSON."""
     async with foreign(request, model) as asking:
-        async with turn(service_of(request).arrow_bodies, asking.deadline_s):
-            rows = await run_in_threadpool(read, asking.served, asking.body)
+        rows = await run_in_threadpool(read, asking.served, asking.body)
         output, identity = await asking.run(rows)
         wants_arrow = any(map(named, request.headers.get("accept", "").split(",")))
         write = as_stream if wants_arrow else as_json
@@ -55,16 +49,3 @@ def as_json(served: Served, output: Any, identity: bytes) -> bytes:
 def as_stream(served: Served, output: Any, identity: bytes) -> bytes:
     whose = {"model": served.model, "version": served.version, "prediction_id": identity.decode()}
     return arrow_rows.written(output, served.signature, **whose)
-
-
-@asynccontextmanager
-async def turn(bodies: asyncio.Semaphore, deadline_s: float) -> AsyncIterator[None]:
-    """Wait until a body may be read. Raises Overloaded where that takes half of the deadline."""
-    try:
-        await asyncio.wait_for(bodies.acquire(), deadline_s / 2)
-    except TimeoutError:
-        raise Overloaded("Too many large bodies are being read.", remedy="Ask again in a moment.") from None
-    try:
-        yield
-    finally:
-        bodies.release()

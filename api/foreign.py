@@ -4,7 +4,7 @@ The protocols bring their own reading and writing; what lies between is here, an
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 from fastapi import Request
@@ -67,7 +67,8 @@ async def foreign(request: Request, model: str) -> AsyncIterator[Foreign]:
         served = await service.answering.serving(model, deadline_s=deadline_s)
         asking = Foreign(service, served, body, request.state.role, deadline_s)
         with served.request():
-            yield asking
+            async with service.large_bodies.passed() if asking.is_large else nullcontext():
+                yield asking
     except UnderstudyError as error:
         if asking is None or not asking.asked:
             service.answering.refused(model, error)

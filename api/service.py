@@ -10,7 +10,7 @@ from threading import Event
 from fastapi import Request
 
 from api.access import Access
-from api.admission import Admission
+from api.admission import Admission, Room, Turnstile
 from api.answering import Answering
 from api.breaker import Breakers
 from api.counts import Counts
@@ -43,7 +43,7 @@ from understudy.ports import ArtifactStore, EventLog, Pulse, Records
 from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
-ARROW_BODIES_AT_ONCE = 2
+LARGE_BODIES = Room(inside=2, waiting=8)
 
 LOOK_WAITS_S = 1.0
 """How long a look at the log waits for other processes; an append waits longer."""
@@ -78,8 +78,8 @@ class Service:
     worker: Worker
     housekeeping: Housekeeping
     vitals: Vitals
-    arrow_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ARROW_BODIES_AT_ONCE))
-    """Each may become 100 MB of values while it is read."""
+    large_bodies: Turnstile = field(default_factory=lambda: Turnstile("large bodies", LARGE_BODIES))
+    """What other protocols send is read in threads, and may become 100 MB of values while it is."""
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
     admission: Admission = field(default_factory=Admission)
