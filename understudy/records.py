@@ -13,9 +13,10 @@ import json
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -205,36 +206,45 @@ ENCODER, DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Content)
 
 
 @dataclass(slots=True)
-class _Picked:
+class _Some:
     """A call without the requests that are left out."""
 
-    ms: int
-    runs: list[tuple[int, int]]
-    """Number of a request, and how many follow it, itself included."""
+    stamp: bytes
+    first: int
+    places: list[int]
+    """Which of its requests are kept."""
     rows: Any
     n: int
     output: Any
-    latencies: Sequence[float]
+    latencies_s: list[float]
     roles: Sequence[str | None] | None
 
 
-@dataclass(slots=True)
 class _Part:
     """The calls of a chunk, while it is filled."""
 
-    calls: list[_Picked] = field(default_factory=list)
-    requests: int = 0
-    bytes: int = 0
+    def __init__(self) -> None:
+        self.calls: list[Call | _Some] = []
+        self._requests = self._bytes = self._since_ms = 0
+        self._stamp = b""
 
-    def takes(self, picked: _Picked) -> bool:
-        first = self.calls[0]
-        near = abs(picked.ms - first.ms) <= SPAN_MS // 2 and abs(picked.runs[0][0] - first.runs[0][0]) < NUMBERS // 2
-        return near and self.requests < MOST_REQUESTS and self.bytes < MOST_BYTES
-
-    def add(self, picked: _Picked) -> None:
-        self.calls.append(picked)
-        self.requests += len(picked.latencies)
-        self.bytes += len(picked.rows) if isinstance(picked.rows, bytes) else 8 * picked.n * len(picked.rows[0])
+    def add(self, call: Call | _Some) -> bool:
+        """Take one more; False where it belongs into the next chunk."""
+        if call.stamp != self._stamp:
+            ms = int(call.stamp, 16)
+            if not self.calls:
+                self._since_ms = ms
+            elif abs(ms - self._since_ms) > SPAN_MS // 2:
+                return False
+            self._stamp = call.stamp
+        if self._requests >= MOST_REQUESTS or self._bytes >= MOST_BYTES:
+            return False
+        if self.calls and abs(call.first - self.calls[0].first) > NUMBERS // 2:
+            return False
+        self.calls.append(call)
+        self._requests += len(call.latencies_s)
+        self._bytes += len(call.rows) if type(call.rows) is bytes else 8 * call.n * len(call.rows[0])
+        return True
 
 
 def chunks(
@@ -247,17 +257,16 @@ def chunks(
     """
     parts: dict[tuple[bool, bool], _Part] = {}
     for call in calls:
-        picked = _all(call) if share >= 1 else _some(call, process, share)
-        if picked is None:
+        kept = call if share >= 1 else _sample(call, process, share)
+        if kept is None:
             continue
-        form = isinstance(picked.rows, bytes), isinstance(picked.output, Answer)
-        part = parts.get(form)
-        if part is not None and not part.takes(picked):
-            yield _chunk(part.calls, process, model, version, layout)
-            part = None
-        if part is None:
-            part = parts[form] = _Part()
-        part.add(picked)
+        form = type(kept.rows) is bytes, type(kept.output) is Answer
+        if form not in parts:
+            parts[form] = _Part()
+        if not parts[form].add(kept):
+            yield _chunk(parts[form].calls, process, model, version, layout)
+            parts[form] = _Part()
+            parts[form].add(kept)
     for part in parts.values():
         yield _chunk(part.calls, process, model, version, layout)
 
@@ -344,23 +353,17 @@ def _answer(content: _Content, classes: tuple[Value, ...] | None, row: int, n: i
     return Answer([classes[i] for i in said.argmax(axis=1).tolist()], said.tolist())
 
 
-def _all(call: Call) -> _Picked:
-    runs = [(call.first, len(call.latencies_s))]
-    return _Picked(int(call.stamp, 16), runs, call.rows, call.n, call.output, call.latencies_s, call.roles)
-
-
-def _some(call: Call, process: str, share: float) -> _Picked | None:
-    """The requests of a call that are sampled; None: not one."""
-    ms, requests = int(call.stamp, 16), len(call.latencies_s)
+def _sample(call: Call, process: str, share: float) -> Call | _Some | None:
+    """The call with the requests of it that are sampled; None: not one."""
+    requests = len(call.latencies_s)
     ids = (b"%b%08x%b" % (call.stamp, (call.first + i) % NUMBERS, process.encode()) for i in range(requests))
     places = [i for i, identity in enumerate(ids) if is_sampled(identity, share)]
-    if len(places) == requests:
-        return _all(call)
-    if not places:
-        return None
-    return _Picked(
-        ms,
-        [(call.first + i, 1) for i in places],
+    if len(places) in (0, requests):
+        return call if places else None
+    return _Some(
+        call.stamp,
+        call.first,
+        places,
         _picked_rows(call.rows, call.n, places),
         len(places),
         _picked_output(call.output, places),
@@ -386,37 +389,48 @@ def _picked_output(output: Any, places: list[int]) -> Any:
     )
 
 
-def _chunk(part: list[_Picked], process: str, model: str, version: str, layout: Layout) -> Chunk:
-    calls = [(p.ms, number, many, p.n if len(p.runs) == 1 else many) for p in part for number, many in p.runs]
-    latencies = array("f")
-    for p in part:
-        latencies.extend(p.latencies)
+def _chunk(part: list[Call | _Some], process: str, model: str, version: str, layout: Layout) -> Chunk:
+    calls = _calls(part)
+    latencies = array("f", chain.from_iterable([call.latencies_s for call in part]))
     content = _Content(
         calls, latencies.tobytes(), _joined_roles(part), _joined_rows(part, layout), _joined_outputs(part)
     )
-    times = [p.ms for p in part]
     return Chunk(
         process,
         model,
         version,
-        min(times),
-        max(times),
-        min(number for _, number, _, _ in calls),
-        max(number + many - 1 for _, number, many, _ in calls),
+        min(calls)[0],
+        max(calls)[0],
+        min(first for _, first, _, _ in calls),
+        max(first + requests - 1 for _, first, requests, _ in calls),
         len(latencies),
         layout,
         ENCODER.encode(content),
     )
 
 
-def _joined_roles(part: list[_Picked]) -> str | list[str | None] | None:
+def _calls(part: list[Call | _Some]) -> list[tuple[int, int, int, int]]:
+    """Time, first number, requests and rows of each call; each request of a sampled one is a call here."""
+    times = {stamp: int(stamp, 16) for stamp in {call.stamp for call in part}}
+    found = list[tuple[int, int, int, int]]()
+    for call in part:
+        if type(call) is _Some:
+            found += [(times[call.stamp], call.first + i, 1, 1) for i in call.places]
+        else:
+            found.append((times[call.stamp], call.first, len(call.latencies_s), call.n))
+    return found
+
+
+def _joined_roles(part: list[Call | _Some]) -> str | list[str | None] | None:
+    if all(call.roles is None for call in part):
+        return None
     roles: list[str | None] = []
-    for p in part:
-        roles.extend([None] * len(p.latencies) if p.roles is None else p.roles)
+    for call in part:
+        roles.extend([None] * len(call.latencies_s) if call.roles is None else call.roles)
     return roles[0] if len(set(roles)) == 1 else roles
 
 
-def _joined_rows(part: list[_Picked], layout: Layout) -> Any:
+def _joined_rows(part: list[Call | _Some], layout: Layout) -> Any:
     n, width = sum(p.n for p in part), len(layout.columns)
     if isinstance(part[0].rows, bytes):
         return _without(b"".join([p.rows for p in part]), n, width, layout.kept)
@@ -432,9 +446,9 @@ def _without(rows: Any, n: int, width: int, kept: list[int]) -> Any:
     return [[row[i] for i in kept] for row in rows]
 
 
-def _joined_outputs(part: list[_Picked]) -> Any:
+def _joined_outputs(part: list[Call | _Some]) -> Any:
     if not isinstance(part[0].output, Answer):
-        return b"".join([np.asarray(p.output, "<f4").tobytes() for p in part])
+        return np.concatenate([p.output for p in part]).astype("<f4", copy=False).tobytes()
     predictions = [value for p in part for value in p.output.predictions]
     if part[0].output.probabilities is None:
         return predictions, None
