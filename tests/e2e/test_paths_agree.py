@@ -12,11 +12,12 @@ import pytest
 
 from tests.services import Installation
 from tests.wire.bodies import Body, bodies
+from tests.wire.fuzzing import STAGES, Campaign, tried
 from tests.wire.grammar import TO_ECHO, Exchange, exchanges, says
 from tests.wire.messages import HOST, JSON, chunk, head, request
 from tests.wire.models import ECHO, echo_and, promote, register
 from tests.wire.pair import Pair, memory_mb, pair, stocked
-from tests.wire.player import Heard, play, wrong
+from tests.wire.player import LARGEST_ERROR, Heard, play, wrong
 from tests.wire.replies import Ear
 from tests.wire.streams import talk
 
@@ -86,6 +87,20 @@ def test_bad_bodies_are_answered_alike(open_pair: Pair, row: int) -> None:
     asked = [exchange_of(body) for body in bodies() if body.row == row]
 
     assert found_wrong(open_pair, asked) == {}
+
+
+#: What is tried, and how many connections of it; the long form stands in `test_fuzz.py`.
+SHORTLY = {"rows": 96, "bytes": 384, "schema of predictions": 36}
+
+
+@pytest.mark.parametrize("what", SHORTLY)
+def test_what_nobody_has_thought_of_is_answered_alike(open_pair: Pair, what: str) -> None:
+    campaign = Campaign(open_pair)
+
+    tried(STAGES[what](open_pair), SHORTLY[what], campaign)
+
+    assert campaign.tally.requests > SHORTLY[what]
+    assert campaign.tally.largest_error <= LARGEST_ERROR
 
 
 @pytest.mark.fault(35)

@@ -34,6 +34,8 @@ class Exchange:
     """Whether the connection takes another request afterwards: False where the server must close it, None where it may.
     Where a request is unfinished, there is nothing to be had but an end."""
     unfinished: bool = False
+    begun: bool = False
+    """What is unfinished may be refused all the same."""
     closed: bool = False
     """For an installation that opens nothing without a token."""
 

@@ -90,6 +90,9 @@ def listen(ear: Ear, connection: socket.socket, exchange: Exchange, replies: lis
         elif not (replies and replies[-1].closes):
             connection.sendall(LAST)
     last = final(ear)
+    if last is not None and exchange.begun:
+        replies.append(last)
+        last = final(ear)
     if last is None:
         return CLOSED
     is_health = last.status == 200 and last.closes and b'"status"' in last.body
