@@ -1,6 +1,7 @@
 """Arrow streams: rows as JSON would bring them, and nothing else, whatever is in the bytes."""
 
 import ast
+import io
 import struct
 import subprocess
 import sys
@@ -117,6 +118,16 @@ def test_a_compressed_stream_is_refused_before_it_is_unpacked(compression: str) 
 
     with pytest.raises(BadInput, match="Compressed"):
         rows(stream(zeros, compression=compression))
+
+
+def test_metadata_of_a_batch_are_refused_for_they_may_name_a_compression() -> None:
+    sink = io.BytesIO()
+    batch = table().combine_chunks().to_batches()[0]
+    with pyarrow.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "zstd"})
+
+    with pytest.raises(BadInput, match="metadata"):
+        rows(sink.getvalue())
 
 
 def test_a_thousand_million_rows_of_nothing_are_counted_and_not_made() -> None:

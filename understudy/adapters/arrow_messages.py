@@ -84,9 +84,14 @@ def _announced_by(kind: str, metadata: memoryview) -> Announced:
         delta = _field(metadata, header, IS_DELTA)
         if delta is not None and metadata[delta] != 0:
             raise BadInput("Deltas of dictionaries are not read here.", remedy="Send whole dictionaries.")
-    # Arrow 0.17 named the compression in the metadata of the message, and later ones still look there.
-    if any(_field(metadata, *place) is not None for place in ((batch, COMPRESSION), (message, CUSTOM_METADATA))):
+    if _field(metadata, batch, COMPRESSION) is not None:
         raise BadInput("Compressed batches are not read here.", remedy="Write the stream without compression.")
+    if (
+        _field(metadata, message, CUSTOM_METADATA) is not None
+    ):  # where Arrow 0.17 named the compression, and Arrow looks
+        raise BadInput(
+            "Batches with metadata are not read here.", remedy="Write them without; the schema may have some."
+        )
     length = _field(metadata, batch, LENGTH)
     return Announced(kind, 0 if length is None else _read(metadata, "<q", length))
 
