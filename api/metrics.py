@@ -7,6 +7,7 @@ The request path does nothing of this: see `api/counts.py`.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -81,8 +82,9 @@ class Metrics:
     def _read(self) -> None:
         began_s = time.monotonic()
         self._put_down()
-        with storage_errors():
+        with suppress(OSError):  # a full volume: the next scrape tries again
             gather(self._folder)
+        with storage_errors():
             text = generate_latest(Found(read(self._folder)))
         self._text, self._read_s = text, began_s
 
@@ -91,13 +93,13 @@ class Metrics:
             self._put_down()
 
     def _put_down(self) -> None:
-        """Write everything that has changed; where that fails the numbers stand still, and are right again later."""
+        """Write everything that has changed. Where that fails some numbers stand still, and are right again later."""
         with self._writing:
             try:
                 self._sheet.write(self._take())
             except OSError as error:
                 if not self._failing:
-                    log.warning("The metrics stand still: %s", error, extra={"action": "metrics.failed"})
+                    log.warning("Some metrics stand still: %s", error, extra={"action": "metrics.failed"})
                 self._failing = True
             except Exception:
                 log.exception("the metrics could not be written", extra={"action": "bug"})

@@ -12,7 +12,7 @@ again; `api/estate.py` reads them all.
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -46,14 +46,15 @@ class Sheet:
         self._keys: dict[tuple[str, Labels], tuple[str, ...]] = {}
 
     def write(self, values: Values) -> None:
-        """Put down every number. Raises OSError where there is no room for one that was not there before."""
+        """Put down every number. Raises OSError where there is no room for those that were not there before."""
         cells: dict[str, dict[str, float]] = {}
         for name, found in values.items():
             page = cells.setdefault(BY_NAME[name].file, {})
             for labels, value in found.items():
                 page.update(self._cells(BY_NAME[name], labels, value))
-        for file, found_cells in cells.items():
-            self._write(file, found_cells)
+        with ExitStack() as each:  # what fails in one file is raised when all have been written
+            for file, found_cells in cells.items():
+                each.callback(self._write, file, found_cells)
 
     def _cells(self, family: Family, labels: Labels, value: float | Latencies) -> Iterator[tuple[str, float]]:
         """As `Family.cells`; the keys are made once."""
@@ -87,15 +88,19 @@ class Page:
     def __init__(self, path: Path, cells: Mapping[str, float]) -> None:
         self.cells: dict[str, float] = {}
         new = path.with_suffix(".new")
-        self._file = new.open("w+b")
-        os.posix_fallocate(self._file.fileno(), 0, FIRST_SIZE)
         self._size, self._used = FIRST_SIZE, HEAD
-        self._mapped = MmapedDict(str(new))  # type: ignore[no-untyped-call]  # the library gives it no types
-        self.write(cells)
-        new.replace(path)  # readers find the old one or the new one, and both are whole
+        with ExitStack() as undo:
+            self._file = undo.enter_context(new.open("w+b"))
+            undo.callback(new.unlink)
+            os.posix_fallocate(self._file.fileno(), 0, FIRST_SIZE)
+            self._mapped = MmapedDict(str(new))  # type: ignore[no-untyped-call]  # the library gives it no types
+            undo.callback(self._mapped.close)
+            self.write(cells)
+            new.replace(path)  # readers find the old one or the new one, and both are whole
+            undo.pop_all()
 
     def write(self, cells: Mapping[str, float]) -> None:
-        for key, number in cells.items():
+        for key, number in sorted(cells.items(), key=lambda cell: cell[0] not in self.cells):  # what needs room: last
             if self.cells.get(key) != number:
                 self._make_room(key)
                 self._mapped.write_value(key, number, 0.0)  # type: ignore[no-untyped-call]  # as above
