@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from understudy.adapters import bundle, frames, training
 from understudy.fingerprint import digest_of
@@ -62,6 +63,11 @@ def asked() -> pd.DataFrame:
 
 def fitted(name: str, folder: Path) -> Fitted:
     """Fit one model, write its `NAME.joblib` and the `names.json` of its columns, and make its bundle."""
+    with threadpool_limits(1):  # as the scheduler trains; on a busy machine several would wait for each other
+        return _fitted(name, folder)
+
+
+def _fitted(name: str, folder: Path) -> Fitted:
     rows, labels = table()
     names = tuple(rows.columns)
     features = frames.feature_frame(rows[:TRAINED_ON], names)
