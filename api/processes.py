@@ -32,9 +32,10 @@ from api.mark import witness
 from api.memory import kills_for_memory
 from api.patience import Patience
 from api.roster import forget_process
-from api.watchdog import RETIRED, Watchdog
+from api.watchdog import Watchdog
 from api.wire import Wire
 from understudy.errors import UnderstudyError
+from understudy.failures import RETIRED
 from understudy.ports import Pulse
 
 log = logging.getLogger(__name__)

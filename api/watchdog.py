@@ -23,6 +23,7 @@ from api.mark import Marks
 from api.memory import resident_bytes
 from understudy.adapters.duty import Duty
 from understudy.events import Ended
+from understudy.failures import BLOCKED
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,6 @@ LOOK_EVERY_S = 1.0
 CALL_WITHIN_S = 60.0
 """Six times the default deadline: a large batch may take its time, and whoever asked has long been told."""
 PATIENCE = 3
-
-BLOCKED = 70
-"""Exit code of a process that ended itself because it answered nobody: EX_SOFTWARE of sysexits.h."""
-RETIRED = 75
-"""Of one that drained and would be started again: EX_TEMPFAIL."""
 
 
 class Watchdog:
@@ -57,6 +53,8 @@ class Watchdog:
         self._retire_here: Callable[[], None] | None = None
         self.retired = False
         """Whether the process ends in order to be started again."""
+        self._began_with: int | None = None
+        """Bytes, once all models were loaded."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = True
         self._still_s = 0.0
@@ -143,10 +141,17 @@ class Watchdog:
             self._retire(f"a call of a model has not come back for {longest:.0f} s")
 
     def _look_at_memory(self) -> None:
-        if not self._memory_limit or (held := resident_bytes()) <= self._memory_limit:
+        """Another process would be no smaller where this one was too large from the start: then nothing is gained."""
+        if not self._memory_limit or not self._others_are_there():
             return
-        if self._others_are_there() and self._turn.is_mine():
-            self._retire(f"it holds {held / 2**20:.0f} MiB, and {self._memory_limit / 2**20:.0f} are allowed")
+        held, allowed = resident_bytes(), f"{self._memory_limit / 2**20:.0f} MiB are allowed"
+        if self._began_with is None:
+            self._began_with = held
+            if held > self._memory_limit:
+                words = "A process that has just begun holds %.0f MiB, and only %s: none is replaced."
+                log.error(words, held / 2**20, allowed, extra={"action": "memory_limit.impossible"})
+        if self._began_with <= self._memory_limit < held and self._turn.is_mine():
+            self._retire(f"it holds {held / 2**20:.0f} MiB, and {allowed}")
 
     def _retire(self, why: str) -> None:
         assert self._retire_here is not None

@@ -30,6 +30,10 @@ OWN_FAULT: frozenset[Ended] = frozenset({"crashed", "out_of_memory", "silent"})
 HUNG: Ended = "hung"
 """An end that was watched for seconds, and so needs no second one."""
 
+BLOCKED, RETIRED = 70, 75
+"""Exit codes of a process that ended itself: it answered nobody; it drained, to be started again. EX_SOFTWARE and
+EX_TEMPFAIL of sysexits.h."""
+
 FAILING = "fails while it serves"
 """What every note and reason of this module says."""
 

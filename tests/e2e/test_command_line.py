@@ -523,6 +523,21 @@ def test_run_stops_the_other_service_when_one_dies(tmp_path: Path, killed: int, 
     assert [pid for pid in children if alive(pid)] == []
 
 
+def test_run_starts_an_api_again_that_a_model_has_crashed(tmp_path: Path) -> None:
+    running = Running(tmp_path / "home", models(tmp_path / "models"))
+    running.until_said("Ctrl-C stops both.")
+    api, scheduler = running.children()
+
+    os.kill(api, signal.SIGSEGV)
+    running.until_said("The API has ended (killed by SIGSEGV) and is started again")
+    now = running.children()
+    running.process.send_signal(signal.SIGTERM)
+
+    assert running.ended().code == 0
+    assert scheduler in now
+    assert api not in now
+
+
 @pytest.mark.fault(87)
 def test_run_says_so_when_a_service_cannot_even_start(tmp_path: Path) -> None:
     home = tmp_path / "home"

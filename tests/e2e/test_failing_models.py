@@ -91,7 +91,7 @@ def test_a_model_that_fails_is_answered_for_with_500_and_followed_by_the_one_bef
     failing_version = serve(installed, bundle())
     assert ask(installed, GOOD).json()["version"] == failing_version
 
-    answers = []
+    answers: list[requests.Response] = []
     while len(answers) < ASKED and champion(installed) == failing_version:
         answers.append(ask(installed, BAD))
 

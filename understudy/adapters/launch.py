@@ -1,7 +1,8 @@
 """Both services as children of one process, for one machine and one terminal: what `make run` runs.
 
 Each child has a session of its own, so that Ctrl-C reaches this process alone: it tells them to stop, waits until they
-have, and leaves nothing behind. When either ends by itself, so does the other.
+have, and leaves nothing behind. When either ends by itself, so does the other; but one that has crashed, or has given
+up, is started again.
 """
 
 import errno
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -21,6 +23,7 @@ from typing import Any
 from understudy.adapters.api_client import ApiClient, token_of
 from understudy.adapters.commands.connection import address, get_if_found, if_there
 from understudy.errors import BadSettings, Conflict, Unavailable, UnderstudyError
+from understudy.failures import BLOCKED, RETIRED
 from understudy.settings import PREFIX, Settings
 
 LOOK_EVERY_S = 0.2
@@ -30,6 +33,12 @@ FIRST_MODEL_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 15.0
 """The API gives requests in flight 10 s; whoever takes longer than this is killed."""
 
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+COMES_BACK = frozenset({BLOCKED, RETIRED, *(-number for number in CRASHES)})
+"""How a service ends that is started again: it knows then what it died of, and goes back from a model that did it."""
+AGAIN, WITHIN_S = 5, 60.0
+"""More starts in so many seconds mend nothing."""
+
 Say = Callable[[str], None]
 
 
@@ -38,6 +47,7 @@ class Child:
     """One service at work."""
 
     name: str
+    module: str
     process: "subprocess.Popen[bytes]"
 
 
@@ -64,8 +74,9 @@ class Signals:
 class Services:
     """The children, from the start of the first to the end of the last."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment, self._children = environment, list[Child]()
+    def __init__(self, environment: dict[str, str], say: Say) -> None:
+        self._environment, self._say, self._children = environment, say, list[Child]()
+        self._again_s = deque[float](maxlen=AGAIN)
 
     def __enter__(self) -> "Services":
         return self
@@ -74,22 +85,36 @@ class Services:
         self.stop()
 
     def start(self, name: str, module: str) -> None:
+        self._children.append(self._started(name, module))
+
+    def _started(self, name: str, module: str) -> Child:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._children.append(Child(name, process))
+        return Child(name, module, process)
 
     def check(self) -> None:
-        """Raises UnderstudyError where a service has ended by itself."""
-        for child in self._children:
-            if (code := child.process.poll()) is not None:
+        """Start a service again that has crashed or given up. Raises UnderstudyError where one has ended otherwise."""
+        for place, child in enumerate(self._children):
+            code = child.process.poll()
+            if code in COMES_BACK and self._may_begin_again():
+                self._say(f"The {child.name} has ended ({how(code)}) and is started again; its log says why.")
+                self._children[place] = self._started(child.name, child.module)
+            elif code is not None:
                 raise UnderstudyError(
                     f"The {child.name} ended by itself ({how(code)}), so everything is stopped.",
                     remedy="Its last lines above, and in logs/, say why.",
                 )
+
+    def _may_begin_again(self) -> bool:
+        now_s = time.monotonic()
+        if len(self._again_s) == AGAIN and now_s - self._again_s[0] < WITHIN_S:
+            return False
+        self._again_s.append(now_s)
+        return True
 
     def stop(self) -> None:
         """End the children, the last one first: a scheduler at work still finds its API."""
@@ -124,7 +149,7 @@ def run_services(settings: Settings, say: Say) -> None:
     """
     check_port(settings)
     client = ApiClient(address(settings), if_there(token_of("client", settings)), retries=0, answer_s=2)
-    with Signals() as signals, Services({**os.environ, f"{PREFIX}API_URL": address(settings)}) as services:
+    with Signals() as signals, Services({**os.environ, f"{PREFIX}API_URL": address(settings)}, say) as services:
         story = told(settings, services, client, say)
         while not signals.came:
             next(story, None)
