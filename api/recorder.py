@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 WRITE_EVERY_S = 0.25
 MOST_WAITING = 64 * 2**20
 """Bytes of predictions that wait while the disk does not answer; beyond it the newest are dropped and counted."""
+TURN_S = 0.0005
+"""How long the writer's thread computes before it lets the event loop have the interpreter: whenever it does, it may
+wait 5 ms until it is its turn again."""
+LATE_TURN_S = 0.003
+"""The same, once the oldest prediction has waited for twice as long as it should."""
 REFUSE_FOR_S = 10.0
 """Where answers wait to be kept, none is given for so long after one was dropped: it may be anybody's."""
 
@@ -187,7 +192,7 @@ class Recorder:
     def _shape(self, calls: "Sequence[Answered]") -> None:
         """Put calls of one version into chunks, a little at a time: other threads want their turn."""
         served, requests, shaped = calls[0].served, sum(len(call.latencies_s) for call in calls), list[Chunk]()
-        first_ms, last_ms = int(calls[0].stamp, 16), int(calls[-1].stamp, 16)
+        first_ms, last_ms, began_s = int(calls[0].stamp, 16), int(calls[-1].stamp, 16), time.monotonic()
         try:
             layout = Layout.of(served.runtime.signature, self._withheld(served.model))
             for chunk in chunks(
@@ -199,7 +204,7 @@ class Recorder:
                 share=self._plan.share,
             ):
                 shaped.append(chunk)
-                time.sleep(0)
+                began_s = give_way(began_s, TURN_S if self.lag_s < 2 * WRITE_EVERY_S else LATE_TURN_S)
         except Exception:
             log.exception("predictions could not be put into chunks", extra={"action": "bug", "lost": requests})
             self.dropped += requests
@@ -237,6 +242,14 @@ class Recorder:
         if well:
             with suppress(UnderstudyError):  # it costs a row that nobody asks for
                 self._records.leave(self._process)
+
+
+def give_way(began_s: float, turn_s: float) -> float:
+    """Let other threads run where this one has for long enough; return when its turn began."""
+    if time.monotonic() - began_s < turn_s:
+        return began_s
+    time.sleep(0)
+    return time.monotonic()
 
 
 def size_of(call: "Answered") -> int:

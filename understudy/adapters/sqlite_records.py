@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -19,8 +20,10 @@ LAYOUT = "SELECT number FROM layouts WHERE content = ?"
 COLUMNS = ("process", "model", "version", "since_ms", "until_ms", "first", "last", "requests")
 INSERT = """
 INSERT INTO chunks (process, model, version, since_ms, until_ms, first, last, requests, layout, content)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+VALUES """
+VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+TOGETHER = 8
+"""Chunks that one statement stores: a thread that comes back from SQLite waits for its turn among the others."""
 INSERT_GAP = "INSERT OR IGNORE INTO gaps (process, since_ms, until_ms, lost, reason) VALUES (?, ?, ?, ?, ?)"
 COME_SO_FAR = "INSERT OR REPLACE INTO writers (process, accounted, until_ms) VALUES (?, ?, ?)"
 HOW_FAR = "SELECT accounted, until_ms FROM writers WHERE process = ?"
@@ -64,8 +67,10 @@ class SqliteRecords:
             return
         with self._lock, sqlite.writing(self._db):
             known = {layout: self._number(layout.to_text()) for layout in {chunk.layout for chunk in chunks}}
-            for chunk in chunks:
-                self._db.execute(INSERT, (*of(chunk), known[chunk.layout], chunk.content))
+            for start in range(0, len(chunks), TOGETHER):
+                some = chunks[start : start + TOGETHER]
+                rows = [(*of(chunk), known[chunk.layout], chunk.content) for chunk in some]
+                self._db.execute(INSERT + ", ".join([VALUES] * len(rows)), list(chain.from_iterable(rows)))
             for gap in gaps:
                 self._keep(gap)
             if progress is not None:
