@@ -5,6 +5,7 @@ import io
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.adapters.arrow_streams import DECODERS, MIXED, NUMBERS, stream, table
 from understudy.adapters import arrow_rows
 from understudy.errors import BadInput, TooLarge
 from understudy.parity import Answer
-from understudy.rows import Row
-from understudy.signature import Signature
+from understudy.rows import Row, RowDecoder
+from understudy.signature import Column, Signature
 
 ROWS = [
     (0.5, 1, True, "Bern", "a"),
@@ -102,14 +105,55 @@ def test_what_does_not_fit_the_signature_is_refused_in_the_words_of_json(data: p
     [
         (with_column("temp", pyarrow.array([1, 2, 1e16, 3]), NUMBERS), "Row 2: `temp` is beyond"),
         (with_column("temp", pyarrow.array([1, np.inf, 2, 3]), NUMBERS), "Row 1: `temp` is infinite"),
-        (with_column("visits", pyarrow.array([1, 2, None, 3]), NUMBERS), "Row 2: `visits` is null"),
         (with_column("visits", pyarrow.array([1, 2, 3, 4]), NUMBERS), "Row 3: `visits` holds no category"),
         (with_column("member", pyarrow.array([True, None, True, True]), NUMBERS), "Row 1: `member` is null"),
+        (with_column("visits", pyarrow.array([1, 2, None, 3]), NUMBERS), "Row 2: `visits` holds no category"),
     ],
 )
 def test_a_matrix_is_refused_for_the_same_reasons(data: pyarrow.Table, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         matrix(stream(data, rows_a_batch=2))
+
+
+column_of = {
+    "temp": st.lists(st.none() | st.floats(-1e16, 1e16) | st.just(float("nan")), min_size=4, max_size=4),
+    "visits": st.lists(st.none() | st.integers(0, 4), min_size=4, max_size=4),
+    "member": st.lists(st.none() | st.booleans(), min_size=4, max_size=4),
+}
+
+
+@given(st.sampled_from(sorted(column_of)), st.data())
+def test_a_matrix_and_rows_are_right_or_wrong_together_and_in_the_same_words(name: str, data: st.DataObject) -> None:
+    values = pyarrow.array(data.draw(column_of[name]), table()[name].type)
+    body = stream(with_column(name, values, NUMBERS))
+
+    by_row, by_column = outcome(rows, body, NUMBERS), outcome(matrix, body)
+
+    assert by_row == by_column
+
+
+def outcome(read: Callable[..., Any], *given: Any) -> Any:
+    """What came of it: values as float32 with None for null, or the sentence."""
+    try:
+        found = read(*given)
+    except BadInput as error:
+        return error.problem
+    return [[None if value is None or value != value else np.float32(value) for value in row] for row in found]
+
+
+def test_an_integer_column_takes_every_int64_and_no_uint64_beyond() -> None:
+    count = Signature(
+        columns=(Column(name="n", kind="integer", dtype="int64", nullable=False, example=1),),
+        target="y",
+        task="regression",
+        classes=None,
+    )
+    largest = pyarrow.table({"n": pyarrow.array([2**63 - 1], pyarrow.uint64())})
+
+    assert arrow_rows.matrix_of(stream(largest), count).tolist() == [[2.0**63]]  # what a float32 makes of it
+    assert arrow_rows.rows_of(stream(largest), RowDecoder(count), count) == [(2**63 - 1,)]
+    with pytest.raises(BadInput, match="no int64"):
+        arrow_rows.matrix_of(stream(pyarrow.table({"n": pyarrow.array([2**63], pyarrow.uint64())})), count)
 
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd"])

@@ -212,14 +212,21 @@ def _words(array: Any) -> list[Value]:
 def _numbers(column: Column, array: Any, first: int) -> "np.ndarray[Any, Any]":
     """A column as float32, checked; NaN for null."""
     numbers = _finite(column, _floats(column, array), first)
-    if not column.nullable:
-        _refuse(column, np.isnan(numbers), first, "is null, which this model cannot answer")
-    if column.kind == "number":
-        _refuse(column, np.abs(numbers) > LARGEST_NUMBER, first, f"is beyond the limit of {LARGEST_NUMBER:g}")
+    null = np.isnan(numbers)
+    allowed = null if column.nullable else np.zeros_like(null)
     if column.categories is not None:
-        known = np.isin(numbers, np.asarray(column.categories, np.float64)) | np.isnan(numbers)
+        known = np.isin(numbers, np.asarray(column.categories, np.float64)) | allowed
         _refuse(column, ~known, first, "holds no category that the model knows")
+        return numbers.astype(np.float32)
+    low, high = LIMITS[column.kind]
+    wrong = ~((numbers >= low) & (numbers <= high) | allowed)
+    is_null = bool(wrong.any() and null[wrong.argmax()])
+    why = "is null, which this model cannot answer" if is_null else f"is beyond the limit of {high:g}"
+    _refuse(column, wrong, first, why)
     return numbers.astype(np.float32)
+
+
+LIMITS = {"number": (-LARGEST_NUMBER, LARGEST_NUMBER), "integer": (-(2.0**63), 2.0**63), "boolean": (0.0, 1.0)}
 
 
 def _floats(column: Column, array: Any) -> "np.ndarray[Any, Any]":
@@ -227,11 +234,14 @@ def _floats(column: Column, array: Any) -> "np.ndarray[Any, Any]":
     import pyarrow
 
     try:
+        if column.kind == "integer":
+            array = array.cast(pyarrow.int64())  # from here on as JSON's: the nearest float, as the model sees it
         exact = column.kind == "number"
         found: np.ndarray[Any, Any] = array.cast(pyarrow.float64(), safe=exact).to_numpy(zero_copy_only=False)
     except pyarrow.ArrowInvalid:
+        kind = "float64" if column.kind == "number" else "int64"
         raise BadRow(
-            f"`{column.name}` holds integers that no float64 holds exactly.", remedy="Send them as float64."
+            f"`{column.name}` holds integers that no {kind} holds exactly.", remedy="Send smaller ones."
         ) from None
     return found
 
