@@ -73,6 +73,7 @@ class Sheet:
         self._pages[file] = Page(self._folder / f"{file}_{self.name}.db", cells)
         if page is not None:
             page.close()
+            self._keys.clear()  # or those of every version that ever served would stay
 
     def close(self) -> None:
         """Take the gauges away; the counters stay."""
