@@ -166,9 +166,9 @@ def open_service(settings: Settings) -> Service:
     roster = Roster(pulse)  # before the log is read: see `understudy/rollout.py`
     log, reader = SqliteLog(settings.events_file), SqliteLog(settings.events_file, wait_s=LOOK_WAITS_S)
     records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
-    marks = Marks(marks_of(settings), roster.me)
-    breakers = Breakers(marks)
     journal, environment = Journal(log, reader=reader), current_environment()
+    marks = Marks(marks_of(settings), roster.me)  # now that little can fail: what it leaves is taken for a dead process
+    breakers = Breakers(marks)
     table = table_of(settings, store, breakers)
     worker = Worker(journal, table, roster)
     recorder, retention = recorder_of(settings, records, journal), Retention(records, settings)

@@ -1,0 +1,221 @@
+"""A version that fails is refused while it is of no use, and what a process dies of is found in what it leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.breaker import Breaker, Breakers
+from api.burial import guessed, seen
+from api.mark import FLAGS, SIZE, SLOTS, End, Life, Marks, Remains, dead, remains, witness
+from api.memory import kills_for_memory, resident_bytes
+from api.tests.given import Api, api, bundle
+from tests.workers import wait_for
+from understudy.errors import ModelUnhealthy
+from understudy.events import Ended, ProcessDied
+from understudy.failures import FAILURES
+
+
+@pytest.fixture
+def breakers() -> Breakers:
+    return Breakers(Marks(None, "a test"))
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Iterator[Breakers]:
+    """Those of a process that leaves marks."""
+    marks = Marks(tmp_path, "a test")
+    yield Breakers(marks)
+    marks.close()
+
+
+def call(breaker: Breaker, *, fails: bool = False) -> None:
+    breaker.enter()
+    if fails:
+        breaker.failed()
+    breaker.leave()
+
+
+def test_a_version_that_only_fails_is_accused_once_and_refused(breakers: Breakers) -> None:
+    breaker = breakers.of("rain", "2")
+
+    for _ in range(FAILURES):
+        call(breaker, fails=True)
+
+    with pytest.raises(ModelUnhealthy, match="Version 2 of rain fails while it serves: 5 of its last 5 calls failed"):
+        call(breaker)
+    assert breakers.heard.get_nowait() == ("rain", "2", "5 of its last 5 calls failed")
+    assert breakers.heard.empty()
+
+
+def test_a_version_that_answers_half_of_what_it_is_asked_is_accused_and_goes_on_answering(breakers: Breakers) -> None:
+    breaker = breakers.of("rain", "2")
+
+    for _ in range(2 * FAILURES):
+        call(breaker)
+        call(breaker, fails=True)
+
+    call(breaker)
+    assert breakers.heard.qsize() == 1
+
+
+def test_a_version_in_whose_calls_processes_die_is_refused_until_the_log_says_otherwise(breakers: Breakers) -> None:
+    before = breakers.of("rain", "2")
+    breakers.hold({("rain", "2"): "2 processes have died"})
+    after, other = breakers.of("rain", "2"), breakers.of("rain", "1")
+
+    for breaker in (before, after):
+        with pytest.raises(ModelUnhealthy, match="2 processes have died"):
+            call(breaker)
+    call(other)
+
+    breakers.hold({})
+    call(before)
+    call(after)
+
+
+def test_a_client_in_a_hurry_is_no_failure_of_the_model(breakers: Breakers) -> None:
+    breaker = breakers.of("rain", "1")
+    breaker.enter()
+
+    for _ in range(100):
+        breaker.late()
+
+    assert breaker.tally.failures == 0
+
+
+def test_a_mark_says_what_is_being_called_and_its_place_is_used_again(marked: Breakers, tmp_path: Path) -> None:
+    one, two = marked.of("rain", "1"), marked.of("sun", "12")
+    (file,) = tmp_path.glob("*.mark")
+
+    two.enter()
+
+    assert sum(file.read_bytes()[FLAGS : FLAGS + SLOTS]) == 1
+    assert {(found.model, found.version) for found in marked.calling()} == {("sun", "12")}
+    del one
+    assert marked.of("rain", "2")._place == FLAGS
+
+
+def test_more_versions_than_there_are_places_are_counted_and_not_marked(marked: Breakers) -> None:
+    many = [marked.of("rain", str(number)) for number in range(SLOTS + 10)]
+    for breaker in many:
+        call(breaker, fails=True)
+
+    assert len({breaker._place for breaker in many}) == SLOTS
+
+
+def test_a_mark_on_a_full_disk_is_memory_and_the_process_goes_on() -> None:
+    """`/dev/full` is no folder; whatever the reason, nothing is stored where there is no room."""
+    marks = Marks(Path("/dev/full/processes"), "a test")
+
+    call(Breakers(marks).of("rain", "1"))
+
+    assert marks.stack is None
+    marks.close()
+
+
+def test_who_died_in_a_call_is_found_with_what_its_parent_saw_and_the_living_are_left_alone(tmp_path: Path) -> None:
+    living = Marks(tmp_path, "vm/2")
+    child = subprocess.Popen([sys.executable, "-m", "tests.dying", str(tmp_path)])
+    end = seen(child.wait(), is_stopped=None, memory_was_short=True)
+
+    witness(tmp_path, child.pid, end)
+    witness(tmp_path, os.getpid(), end)
+
+    (path,) = tmp_path.glob(f"{child.pid}-*.mark")
+    with dead(path) as file:
+        assert file is not None
+        left = remains(file, path)
+    assert left is not None
+    assert (left.life.worker, left.life.parent) == ("vm/1", None)
+    assert left.calling == (("rain", "3"),)
+    assert left.end == End(how="out_of_memory", reason="was killed by the system because memory was short")
+    (path,) = tmp_path.glob(f"{os.getpid()}-*.mark")
+    with dead(path) as file:
+        assert file is None
+    living.close()
+    assert [*tmp_path.glob(f"{os.getpid()}-*")] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "stopped", "short", "how"),
+    [
+        (-signal.SIGSEGV, None, False, "crashed"),
+        (-signal.SIGABRT, None, True, "crashed"),
+        (-signal.SIGKILL, None, False, "killed"),
+        (-signal.SIGKILL, None, True, "out_of_memory"),
+        (-signal.SIGTERM, None, True, "killed"),
+        (-signal.SIGKILL, True, False, "stopped"),
+        (-signal.SIGKILL, False, False, "silent"),
+        (1, None, False, "exited"),
+    ],
+)
+def test_how_a_child_ended_as_its_parent_saw_it(code: int, stopped: bool | None, short: bool, how: Ended) -> None:
+    assert seen(code, is_stopped=stopped, memory_was_short=short).how == how
+
+
+@pytest.mark.parametrize(
+    ("stack", "kills", "how"),
+    [
+        ("Fatal Python error: Bus error\n\nThread 0x00007f", None, "crashed"),
+        ("Timeout (0:00:30)!\nThread 0x00007f", None, "silent"),
+        ("", -1, "out_of_memory"),
+        ("", None, "killed"),
+    ],
+)
+def test_how_a_process_ended_that_nobody_saw_end(stack: str, kills: int | None, how: Ended) -> None:
+    if kills is not None and kills_for_memory() is None:
+        pytest.skip("nobody counts here who was killed for memory")
+    life = Life(worker="vm/1", parent=None, memory_kills=kills)
+
+    assert guessed(Remains(life=life, end=None, calling=(), stack=stack)).how == how
+
+
+@pytest.mark.parametrize(
+    "spoilt", [b"", b"\0" * SIZE, b"\xff" * SIZE, b"x" * 10], ids=["empty", "zeros", "ones", "short"]
+)
+def test_what_was_never_written_or_was_spoilt_is_no_remains(tmp_path: Path, spoilt: bytes) -> None:
+    path = tmp_path / "1-a.mark"
+    path.write_bytes(spoilt)
+
+    with dead(path) as file:
+        assert file is not None
+        assert remains(file, path) is None
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Api]:
+    with api(tmp_path) as started:
+        yield started
+
+
+def refused(running: Api) -> Any:
+    answer = running.client.post("/predict", json={"values": [0.1, 0.2]})
+    return None if answer.status_code == 200 else answer
+
+
+def test_a_first_champion_that_kills_processes_is_refused_and_a_person_is_told(running: Api) -> None:
+    version = running.serve(bundle())
+    died = ProcessDied(model="rain", version=version, worker="vm/1", how="hung", reason="a test says so")
+    assert running.client.post("/predict", json={"values": [0.1, 0.2]}).status_code == 200
+
+    running.service.journal.decide(lambda state, now: [died])
+    answer = wait_for(lambda: refused(running), "a refusal")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unhealthy")
+    assert "a call of it did not come back" in answer.json()["detail"]
+    notes = running.client.get("/models/rain").json()["attention"]
+    assert [note["reason"] for note in notes] == [
+        f"Version {version} fails while it serves: a call of it did not come back. "
+        "It stays: there is no earlier champion to go back to."
+    ]
+    assert running.client.get("/current_model").json()["version"] == version
+
+
+def test_the_system_says_how_much_memory_is_held() -> None:
+    assert 10 * 2**20 < resident_bytes() < 100 * 2**30
