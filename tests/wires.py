@@ -1,0 +1,88 @@
+"""Raw connections to a running API: requests as bytes, answers as they come, and what becomes of the connection."""
+
+import json
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any
+
+from tests.services import Installation
+
+WITHIN_S = 60.0
+"""Ends a test that hangs; nothing is measured by it."""
+
+
+def asked(method: str, path: str, body: Any = None, **headers: str) -> bytes:
+    """A request; a body is sent as JSON, an underscore in a header's name is a hyphen."""
+    content = b"" if body is None else json.dumps(body).encode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
+    if body is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def connected(installed: Installation, said: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", installed.port), timeout=WITHIN_S)
+    connection.sendall(said)
+    return connection
+
+
+@contextmanager
+def many(installed: Installation, count: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
+    """So many connections, all of which have said the same."""
+    with ExitStack() as open_:
+        yield [open_.enter_context(connected(installed, said)) for _ in range(count)]
+
+
+def told(installed: Installation, said: bytes) -> tuple[int, bytes]:
+    """The answer to one request on a connection of its own."""
+    with connected(installed, said) as connection:
+        return answer(connection)
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Status, and everything that has come with it, body included. Raises OSError where no whole answer comes."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += some(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    _, found, length = head.lower().partition(b"content-length: ")
+    while found and len(body) < int(length.split(b"\r\n")[0]):
+        body += some(connection)
+    return int(head.split()[1]), head + b"\r\n\r\n" + body
+
+
+def some(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionResetError("closed before the answer was whole")
+    return data
+
+
+def closed(connections: Iterable[socket.socket], meanwhile: Any = None) -> dict[socket.socket, tuple[float, bytes]]:
+    """Wait until the other side has closed all of them; after how many seconds, and the first bytes that came.
+
+    Args:
+        meanwhile: called about ten times a second with those that are still open.
+    """
+    began_s, found, heard = time.monotonic(), {}, dict.fromkeys(connections, b"")
+    with DefaultSelector() as selector:
+        for connection in heard:
+            selector.register(connection, EVENT_READ)
+        while selector.get_map() and time.monotonic() - began_s < WITHIN_S:
+            for key, _ in selector.select(0.1):
+                connection = key.fileobj
+                assert isinstance(connection, socket.socket)
+                data = b""
+                with suppress(OSError):
+                    data = connection.recv(65536)
+                heard[connection] += data[:100]
+                if not data:
+                    selector.unregister(connection)
+                    found[connection] = time.monotonic() - began_s, heard[connection]
+            if meanwhile is not None:
+                meanwhile(set(heard) - set(found))
+    return found
