@@ -14,6 +14,7 @@ from threading import Event, Semaphore, Thread
 from api.journal import Journal
 from api.roster import Roster
 from api.serving import Served, ServingTable
+from understudy.adapters.memory import give_back
 from understudy.errors import NothingServes, UnderstudyError
 from understudy.rollout import Free, Prepare, Sign, Swap, must_look, steps
 from understudy.state import Registry, Version
@@ -187,6 +188,7 @@ class Worker:
                 spare.set_result(self._table.prepare(version))
             except BaseException as error:  # noqa: BLE001 - told to whoever asks for the result
                 spare.set_exception(error)
+            give_back()  # the bundle was read whole, and taken apart
 
     def _sign(self) -> Sign:
         done = {began: spare.exception() for began, spare in self._spares.items() if spare.done()}
