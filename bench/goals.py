@@ -49,10 +49,10 @@ def cost(model: str) -> Measured:
 
 
 def workers(figures: Figures) -> float | None:
-    """Each of two workers has as many connections as the one."""
+    """Each of two workers, on a core of its own, has as many connections as the one."""
     one, two = (
         of(figures, server, Place(connections=connections), "workers")
-        for server, connections in (("one worker", 32), ("two workers", 64))
+        for server, connections in (("one worker", 32), ("two workers, two cores", 64))
     )
     return to_other(two, one, "cpu_us")
 

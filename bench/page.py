@@ -211,8 +211,15 @@ def workers(figures: Figures) -> str:
                 number(middle(runs, "cpu_us"), 1),
             )
         )
-    text = "All on the server's one core: what a second process costs by itself, not what a second core gives.\n\n"
-    return section("## Two workers", text + table(("server", "connections", "× F0", "answers/s", "CPU µs"), rows))
+    return section(
+        "## Two workers", WORKERS + "\n" + table(("server", "connections", "× F0", "answers/s", "CPU µs"), rows)
+    )
+
+
+WORKERS = """\
+On one core, two processes take turns, so each finds fewer requests when its turn comes, and shares a call among fewer.
+On two cores they do not, but here the load runs on one of these cores too, so rates say little; processor time does.
+"""
 
 
 def footprint(figures: Figures) -> str:

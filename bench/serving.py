@@ -8,6 +8,7 @@ Needs two cores, wrk, and some quiet: close what else is running. With `--only` 
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -28,6 +29,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 COLD_STARTS = 5
 
 FEWEST_ROUNDS = 5
+TWO = {"api_workers": "2"}
 
 #: What is switched, and by which settings.
 SWITCHES: Mapping[str, Mapping[str, str]] = {
@@ -56,15 +58,17 @@ class Plan:
         return Bench(servers, self.fitted, folder, self.client_cores, self.seconds)
 
     @contextmanager
-    def apis(self, wanted: Mapping[str, Mapping[str, str]], part: str) -> Iterator[dict[str, Server]]:
-        """The floor, and an API of its own folder for each name, with these settings."""
+    def apis(
+        self, wanted: Mapping[str, Mapping[str, str]], part: str, cores: frozenset[int] | None = None
+    ) -> Iterator[dict[str, Server]]:
+        """The floor, and an API of its own folder for each name, with these settings; on the server's core."""
         with ExitStack() as running:
             servers = {"floor": running.enter_context(other("bench.floor", name="floor", cores=self.server_cores))}
             for name, settings in wanted.items():
-                home = self.folder / f"{part}-{name.replace(' ', '-')}"
+                home = self.folder / f"{part}-{re.sub('[ ,]+', '-', name)}"
                 home.mkdir()
                 bundles = {model: made.bundle for model, made in self.fitted.items()}
-                started = api(home, bundles, name=name, cores=self.server_cores, **settings)
+                started = api(home, bundles, name=name, cores=cores or self.server_cores, **settings)
                 servers[name] = running.enter_context(started)
             yield servers
 
@@ -100,11 +104,12 @@ def measured_endurance(plan: Plan) -> Any:
 
 
 def measured_workers(plan: Plan) -> Any:
-    """One and two workers on the same core, each with as many connections, and with as many together."""
-    wanted = {"one worker": {}, "two workers": {"api_workers": "2"}}
-    with plan.apis(wanted, "workers") as servers:
-        points = [Point(server, plan.models[0], "record", count) for server in wanted for count in (32, 64)]
-        return ran(plan, servers, points, "workers-load")
+    """One worker, two on the same core, and two on a core each, which they share with the load."""
+    both = plan.server_cores | plan.client_cores
+    near, far = {"one worker": {}, "two workers, one core": TWO}, {"two workers, two cores": TWO}
+    with plan.apis(near, "near") as servers, plan.apis(far, "far", both) as others:
+        points = [Point(server, plan.models[0], "record", count) for server in near | far for count in (32, 64)]
+        return ran(plan, others | servers, points, "workers-load")
 
 
 def measured_switches(plan: Plan) -> Any:
