@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.errors import answer_any
+from api.familiar import MOST_DIGITS, Familiar, familiar
 from api.front import JSON, marked_response
 from api.gather import Gather
 from api.guard import CAREFUL, new_request_id
@@ -32,8 +33,6 @@ NO_MATTER = frozenset(
 """Headers that change nothing about a prediction."""
 
 LENGTH = frozenset({b"Content-Length", b"content-length"})
-MOST_DIGITS = 5
-"""Of a length: a body below 100 kB is read on the event loop in half a millisecond."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -84,8 +83,30 @@ class Fast(Wire):
         """The headers that were found plain last: most clients send the same again."""
         self._authorization: bytes | None = None
         self._says_connection = False
+        self._familiar: Familiar | None = None
+        """The head of the request that was answered last."""
+        self._piece: bytes | None = None
+        """What came last, where it began with a request."""
         self._gather: Gather | None = None
         """Where requests of this connection wait for the end of this turn."""
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_amid:
+            if self._familiar is not None and (body := self._familiar.body_in(data)) is not None and self._is_idle():
+                self.url, self._authorization, self._body = self._familiar.target, self._familiar.authorization, body
+                if self._is_asked():
+                    self._unset_keepalive_if_required()
+                    self.read += len(data)
+                    self.asked += 1
+                    return
+            self._piece = data
+        super().data_received(data)
+        self._piece = None
+
+    def _is_idle(self) -> bool:
+        """Nothing of the usual way is under way, and the connection is to stay."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return (cycle is None or cycle.response_complete) and not self.is_leaving and not self.transport.is_closing()
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self._length, self._taken, self.is_amid = b"", [], None, False, True
@@ -119,6 +140,7 @@ class Fast(Wire):
         A connection that is kept without a header that says so is one of HTTP/1.1.
         """
         hosts = forms = 0
+        self._plain = []
         self._authorization, self._says_connection = None, False
         for name, value in self.headers:
             name = name.lower()
@@ -152,6 +174,10 @@ class Fast(Wire):
             if self._is_asked():
                 self.unread, self._taken, self.is_amid = 0, False, False
                 self.asked += 1
+                if self._piece is not None and self._length is not None:
+                    self._familiar = familiar(
+                        self._piece, bytes(self._body), self._length, self.url, self._authorization
+                    )
                 return
             self._usual_way()
         super().on_message_complete()
