@@ -9,7 +9,7 @@ PYTHON ?= python3.13 python3.12 python3.11 python3.14 python3
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults containers pins clean
+.PHONY: help run test check faults bench containers pins clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ check: $(VENV)/installed-dev ## lint, formatting, types
 
 faults: $(VENV)/installed-dev ## the long campaigns of kills and broken input; takes about an hour
 	@$(BIN)/python -m pytest -m slow --verbose
+
+bench: $(VENV)/installed-dev ## measure how fast predictions are, and write docs/performance.md (needs wrk, quiet, ten minutes)
+	@$(BIN)/python -m bench.serving
 
 containers: $(VENV)/installed-dev ## build the image and prove both services under Compose (needs a Docker engine)
 	@TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers --verbose

@@ -40,8 +40,8 @@ histogram gradient boosting. Every request of a run carries another row than the
 each run the answers are compared with scikit-learn's own.
 
 Speeds of machines wander, so every run stands between two runs of F0, the order turns round after each round, and
-ratios are taken within a round: the tables show the median of {rounds} rounds of {seconds} s. Processor time is that of
-all the server's processes, in the kernel too, until the last record is written.
+ratios are taken within a round. Runs take {seconds} s; rounds: {rounds}, of which the tables show the median. Processor time
+is that of all the server's processes, in the kernel too, until the last record is written.
 """
 
 TRICKS = """\
@@ -90,9 +90,10 @@ def taken(figures: Figures) -> str:
     found = figures["taken"]
     libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
     return (
-        f"Taken on {found['taken']} with `{found['command']}`: {found['cores']} cores of {found['processor']}, "
-        f"{found['memory_gb']} GB, {found['kernel']}, Python {found['python']}; {libraries}.\n"
-        f"Load of the machine by others when it began: {found['load_before']}.\n"
+        f"- Taken on {found['taken']} with `{found['command']}`.\n"
+        f"- Machine: {found['cores']} cores of {found['processor']}, {found['memory_gb']} GB, {found['kernel']}.\n"
+        f"- Python {found['python']}; {libraries}.\n"
+        f"- Load of the machine by others when it began: {found['load_before']}.\n"
     )
 
 

@@ -196,7 +196,8 @@ def measure(
         folder=folder,
         fitted=made,
     )
-    command = shlex.join(["python", "-m", "bench.serving", *sys.argv[1:]])
+    words = ["--rounds", options.rounds, "--seconds", options.seconds, "--endure", f"{options.endure:g}"]
+    command = shlex.join(["python", "-m", "bench.serving", *map(str, words)])
     figures: dict[str, Any] = {
         "taken": {**about, "command": command, "rounds": options.rounds, "seconds": options.seconds}
     }
