@@ -124,7 +124,7 @@ def served_here() -> Serving:
     app = create_app(settings)
     service: Service = app.state.service
     traced = wanted(settings)
-    fast = settings.fast_path and not service.recorder.durable and not traced
+    fast = settings.fast_path == "on" and not service.recorder.durable and not traced
     return Serving(
         app if traced else in_front(app), protocol_class(wanted=fast), service.stopping, service.vitals.watchdog
     )

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     api_url: str = Field(
         "http://127.0.0.1:8000", description="Where the API is found; unless set, it follows host and port."
     )
-    fast_path: bool = Field(True, description="Answer plain predictions in the protocol itself; `off`: never.")
+    fast_path: Literal["on", "off"] = Field("on", description="Plain predictions are answered in the protocol itself.")
     loop_limit_ms: float = Field(
         2.0,
         ge=0,
