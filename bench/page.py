@@ -40,8 +40,8 @@ histogram gradient boosting. Every request of a run carries another row than the
 each run the answers are compared with scikit-learn's own.
 
 Speeds of machines wander, so every run stands between two runs of F0, the order turns round after each round, and
-ratios are taken within a round. Runs take {seconds} s; rounds: {rounds}, of which the tables show the median. Processor time
-is that of all the server's processes, in the kernel too, until the last record is written.
+ratios are taken within a round. Runs take {seconds} s; rounds: {rounds}, of which the tables show the median. Processor
+time is that of all the server's processes, in the kernel too, until the last record is written.
 """
 
 TRICKS = """\
