@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from api.tests import given
 from bench.swap_clients import ANSWERED, ASKED, PHASE, Clients, World
 from bench.swap_tally import PHASES, tell
+from tests.resident import Held, held
 from tests.services import Installation, installation
 from tests.workers import workers
 from understudy.adapters.runtime import open_bundle
@@ -33,6 +34,8 @@ ROWS = [[i / 20, 1 - i / 25] for i in range(20)]
 VERSIONS = 5
 """More than two: a version of two promotions ago must not pass for the next one."""
 ROUNDS = 5
+MOST_GROWTH = 0.05
+"""Of memory, from before the swaps to after them."""
 WARM_SWAPS = 20
 """Before memory is looked at for the first time: the allocator has its arenas by then."""
 
@@ -107,13 +110,6 @@ def asked_by(world: World, connections: int, processes: int) -> Iterator[Clients
         raise
 
 
-def measure(pid: int) -> tuple[float, int, int]:
-    """MiB resident, open files, threads."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    resident_kb, threads = (int(status.partition(f"{name}:")[2].split()[0]) for name in ("VmRSS", "Threads"))
-    return resident_kb / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())), threads
-
-
 def campaign(installed: Installation, asked_for: argparse.Namespace) -> bool:
     """Run it and print what was seen; True where nothing was wrong."""
     world = prepare(installed, bundles(asked_for.model, asked_for.keep))
@@ -125,17 +121,18 @@ def campaign(installed: Installation, asked_for: argparse.Namespace) -> bool:
             time.sleep(0.05)
         for _ in range(WARM_SWAPS):
             swapper.swap()
-        tell_memory(installed, "before")
+        before = tell_memory(installed, "before")
         began_s, at_first = time.perf_counter(), clients.answered
         swaps_in = rounds(clients, swapper, asked_for)
         seconds, answered = time.perf_counter() - began_s, clients.answered - at_first
-        tell_memory(installed, f"after {asked_for.swaps} swaps")
+        after = tell_memory(installed, f"after {asked_for.swaps} swaps")
         tally = clients.stop()
     took = sorted(swapper.took_s[1 + WARM_SWAPS :])
     print(f"{answered:,} requests in {seconds:.0f} s ({answered / seconds:,.0f}/s), {tally.rows:,} rows in all")
     median, longest = 1e3 * took[len(took) // 2], 1e3 * took[-1]
     print(f"{len(took)} swaps in {swaps_in:.0f} s; one takes {median:.0f} ms, at most {longest:.0f}")
-    return tell(tally)
+    flat = is_flat(before, after)
+    return tell(tally) and flat
 
 
 def rounds(clients: Clients, swapper: Swapper, asked_for: argparse.Namespace) -> float:
@@ -159,11 +156,24 @@ def rounds(clients: Clients, swapper: Swapper, asked_for: argparse.Namespace) ->
     return swaps_in
 
 
-def tell_memory(installed: Installation, when: str) -> None:
-    for pid in workers(installed):
-        resident, files, threads = measure(pid)
-        print(f"  {when}: worker {pid}: {resident:.1f} MiB, {files} files, {threads} threads")
+def tell_memory(installed: Installation, when: str) -> list[Held]:
+    """What each worker holds, oldest first."""
+    found = {pid: held(pid) for pid in sorted(workers(installed))}
+    for pid, now in found.items():
+        print(f"  {when}: worker {pid}: {now.mib:.1f} MiB, {now.files} files, {now.threads} threads")
     sys.stdout.flush()
+    return list(found.values())
+
+
+def is_flat(before: list[Held], after: list[Held]) -> bool:
+    """Whether nobody holds much more than at first: memory, files beyond the connections, threads."""
+    for one, other in zip(before, after, strict=True):
+        print(f"  memory {100 * (other.mib / one.mib - 1):+.1f} %, {other.files - one.files:+} files, ", end="")
+        print(f"{other.threads - one.threads:+} threads")
+    return all(
+        other.mib <= one.mib * (1 + MOST_GROWTH) and other.threads <= one.threads + 2 and other.files <= one.files + 8
+        for one, other in zip(before, after, strict=True)
+    )
 
 
 def main() -> None:
