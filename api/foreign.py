@@ -20,6 +20,12 @@ from understudy.parity import Answer
 SMALL = 64 * 1024
 """Bytes of a body that is read in a millisecond or two: less than it pays to leave the event loop for."""
 
+#: What the published schema says of failing answers.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    statuses: {"description": what, "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+    for statuses, what in (("4XX", "The request, or the moment, was wrong"), ("5XX", "It could not be answered"))
+}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -9,18 +9,24 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.door import Door
-from api.foreign import foreign
+from api.foreign import PROBLEMS, foreign
 from api.service import Service, service_of
 from api.serving import Served
 from understudy import __version__, open_inference
 from understudy.errors import BadInput, Conflict
 from understudy.foreign_rows import checked
 
-router = APIRouter(route_class=Door, prefix="/v2", tags=["open inference protocol"])
+router = APIRouter(route_class=Door, prefix="/v2", tags=["open inference protocol"], responses=PROBLEMS)
 
 HEADER_LENGTH = "inference-header-content-length"
 
-BODY = {
+BODY: dict[str, Any] = {
+    "responses": {
+        "200": {
+            "description": "Outputs; as bytes behind the JSON where they were asked for so",
+            "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}},
+        }
+    },
     "requestBody": {
         "required": True,
         "content": {
@@ -48,18 +54,18 @@ BODY = {
                 }
             }
         },
-    }
+    },
 }
 """What the published schema says of a request; what a model takes, `GET /v2/models/{model}` says."""
 
 
-@router.get("/health/live", name="v2_live", summary="Does the process answer? (V2)")
+@router.get("/health/live", response_class=Response, name="v2_live", summary="Does the process answer? (V2)")
 async def live() -> Response:
     """200, without a body."""
     return Response()
 
 
-@router.get("/health/ready", name="v2_ready", summary="Is it fit to answer predictions? (V2)")
+@router.get("/health/ready", response_class=Response, name="v2_ready", summary="Is it fit to answer predictions? (V2)")
 async def ready(request: Request) -> Response:
     """200 where `GET /ready` says so, else 503; without a body."""
     return Response(status_code=200 if service_of(request).health.reason() is None else 503)
@@ -83,14 +89,21 @@ async def version_metadata(model: str, version: str, request: Request) -> dict[s
     return described(champion(service_of(request), model, version))
 
 
-@router.get("/models/{model}/ready", name="v2_model_ready", summary="Does a model answer? (V2)")
+@router.get(
+    "/models/{model}/ready", response_class=Response, name="v2_model_ready", summary="Does a model answer? (V2)"
+)
 async def model_ready(model: str, request: Request) -> Response:
     """200 where a champion answers, without a body."""
     service_of(request).serving(model)
     return Response()
 
 
-@router.get("/models/{model}/versions/{version}/ready", name="v2_version_ready", summary="Does a version answer? (V2)")
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    response_class=Response,
+    name="v2_version_ready",
+    summary="Does a version answer? (V2)",
+)
 async def version_ready(model: str, version: str, request: Request) -> Response:
     """200 where the version is the champion and answers, without a body."""
     champion(service_of(request), model, version)

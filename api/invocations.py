@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.door import Door
-from api.foreign import foreign
+from api.foreign import PROBLEMS, foreign
 from api.service import service_of
 from understudy import scoring_forms
 from understudy.errors import Unread
 from understudy.foreign_rows import checked
 
-router = APIRouter(route_class=Door, tags=["predictions"])
+router = APIRouter(route_class=Door, tags=["predictions"], responses=PROBLEMS)
 
 ROWS = {"type": "array", "minItems": 1}
 BODY = {
