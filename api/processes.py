@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.2
 TICK_S = 0.1
 """Between two ticks of uvicorn's loop."""
-LOOKS_AFTER_TICKS = 10
+PATIENT_LOOK_EVERY_S = 1.0
 STARTS_WITHIN_S = 60.0
 """Imports take seconds on a busy machine: who was killed for them would be killed for ever."""
 LONGEST_PAUSE_S = 30.0
@@ -105,7 +105,7 @@ class Server(uvicorn.Server):
         self._crowd.look()
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % LOOKS_AFTER_TICKS == 0:
+        if time.monotonic() - self._looked_s >= PATIENT_LOOK_EVERY_S:
             self._look()
         return await super().on_tick(counter)
 
