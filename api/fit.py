@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from api.admission import Room, Turnstile
 from api.answered import Answered
 from api.answering import Answering
 from api.breaker import Breakers
@@ -123,7 +124,15 @@ def front() -> Front:
     answering = Answering(lambda model: served, nobody, nobody, nobody, lambda served: None)
     guard = Guard(elsewhere, hosts=("localhost",), origins=())
     shelf: Any = Shelf(served)
-    return Front(elsewhere, guard=guard, access=nobody, answering=answering, table=shelf, default_model="mirror")
+    return Front(
+        elsewhere,
+        guard=guard,
+        access=nobody,
+        answering=answering,
+        table=shelf,
+        large_bodies=Turnstile("large bodies", Room(inside=1, waiting=1)),
+        default_model="mirror",
+    )
 
 
 async def said(protocol: type[Wire], pieces: list[bytes], answers: int) -> bytes:

@@ -6,12 +6,14 @@ length, a form. What is unusual goes to the application, which has documented ro
 """
 
 import re
+from contextlib import nullcontext
 
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access import Access
-from api.answering import DEADLINE_S, Answering
+from api.admission import Turnstile
+from api.answering import DEADLINE_S, SMALL, Answering
 from api.errors import answer_any
 from api.guard import CAREFUL, Guard, most, new_request_id, too_large
 from api.serving import Served, ServingTable
@@ -42,11 +44,12 @@ class Front:
         access: Access,
         answering: Answering,
         table: ServingTable,
+        large_bodies: Turnstile,
         default_model: str,
     ) -> None:
         self._app, self._guard, self._access, self.table = app, guard, access, table
         self.is_open = access.is_open("predict")
-        self._answering, self._default_model = answering, default_model
+        self._answering, self._default_model, self._large_bodies = answering, default_model, large_bodies
         self.at_once, self.refused, self.is_known = answering.at_once, answering.refused, guard.is_known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,10 +72,12 @@ class Front:
             self._guard.check(scope)
             role = self.role_of(headers.get(b"authorization"))
             check_form(headers)
-            body = await read(receive, most(scope["path"]))
-            content, identity, served = await self._answering.answer(
-                model or self._default_model, body, role=role, deadline_s=deadline_of(headers)
-            )
+            deadline_s = deadline_of(headers)
+            async with self._large_bodies.passed() if may_be_large(headers) else nullcontext():
+                body = await read(receive, most(scope["path"]))
+                content, identity, served = await self._answering.answer(
+                    model or self._default_model, body, role=role, deadline_s=deadline_s
+                )
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 - all of them become an answer
@@ -123,6 +128,12 @@ async def read(receive: Receive, limit: int) -> bytes:
             raise too_large(limit)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def may_be_large(headers: dict[bytes, bytes]) -> bool:
+    """Whether a body takes a place among those of which memory holds only so many at a time."""
+    length = headers.get(b"content-length", b"")
+    return not length.isdigit() or int(length) > SMALL
 
 
 def check_form(headers: dict[bytes, bytes]) -> None:

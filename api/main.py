@@ -113,6 +113,7 @@ def in_front(app: FastAPI) -> Front:
         access=service.access,
         answering=service.answering,
         table=service.table,
+        large_bodies=service.large_json,
         default_model=settings.default_model,
     )
 

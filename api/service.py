@@ -44,6 +44,8 @@ from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
 LARGE_BODIES = Room(inside=2, waiting=8)
+LARGE_JSON = Room(inside=12, waiting=24)
+"""Each may be 16 MiB, and come slowly."""
 
 LOOK_WAITS_S = 1.0
 """How long a look at the log waits for other processes; an append waits longer."""
@@ -80,6 +82,7 @@ class Service:
     vitals: Vitals
     large_bodies: Turnstile = field(default_factory=lambda: Turnstile("large bodies", LARGE_BODIES))
     """What other protocols send is read in threads, and may become 100 MB of values while it is."""
+    large_json: Turnstile = field(default_factory=lambda: Turnstile("large bodies", LARGE_JSON))
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     """Each upload may hold a bundle's 256 MiB in memory."""
     admission: Admission = field(default_factory=Admission)
