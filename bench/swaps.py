@@ -12,7 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def bundles(model: str, kept: Path | None) -> Iterator[bytes]:
         yield file.read_bytes() if file is not None else bundle
 
 
-def prepare(installed: Installation, trained: Iterator[bytes]) -> World:
+def prepare(installed: Installation, trained: Iterable[bytes]) -> World:
     """Register versions that answer differently, and promote each once, so that each has had its trial."""
     scheduler = installed.token("scheduler")
     requests.put(

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -17,8 +18,11 @@ import requests
 from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
+from bench.swap_tally import KINDS
+from bench.swaps import Swapper, asked_by
+from bench.swaps import prepare as prepared
 from tests.services import Installation, installation
-from tests.workers import answering, workers
+from tests.workers import answering, wait_for, workers
 from understudy.adapters.runtime import open_bundle
 from understudy.fingerprint import digest_of
 
@@ -141,6 +145,35 @@ def test_no_answer_is_wrong_or_outdated_over_swaps_under_many_clients(tmp_path: 
     assert (story.wrong, story.lost) == ([], [])
     assert len(story.right) > swaps * CLIENTS / count
     assert len(story.answered) == swaps + 1
+
+
+@pytest.mark.fault(25)
+def test_single_rows_batches_and_pipelined_pairs_are_answered_rightly_on_both_paths_amid_swaps(tmp_path: Path) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="2") as installed:
+        installed.start_api()
+        world = prepared(installed, [given.bundle(), given.bundle(LogisticRegression(C=0.01))])
+        with asked_by(world, 16, 1) as clients:
+            swapper = Swapper(installed, world, clients)
+            swapper.swap()
+            clients.start()
+            wait_for(lambda: clients.answered > 100, "the clients")
+            for _ in range(12):
+                swapper.swap()
+            tally = clients.stop()
+
+    assert (tally.failed, tally.wrong, tally.outdated) == ({}, {}, {})
+    assert {kind for _, kind, _ in tally.latencies} == set(KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(25)
+@pytest.mark.fault(29)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("model", ["logistic", "forest"])
+def test_a_thousand_swaps_under_a_million_requests(model: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", "bench.swaps", "--model", model], check=False)
+
+    assert ended.returncode == 0, "its figures say what was wrong"
 
 
 @pytest.mark.fault(43)
