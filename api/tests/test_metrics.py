@@ -206,7 +206,7 @@ def test_hundreds_of_models_are_counted_as_well_as_one(tmp_path: Path) -> None:
 def test_where_there_is_no_room_for_new_numbers_the_old_ones_go_on(tmp_path: Path) -> None:
     with sheet_in(tmp_path) as sheet:
         sheet.write({"rows": {("rain",): 1}, "workers": {(): 1}})
-        new = {(f"model-{i}",): 1 for i in range(1000)}
+        new: dict[tuple[str, ...], float] = {(f"model-{i}",): 1 for i in range(1000)}
         with at_most(96 * 1024), pytest.raises(OSError, match="File too large"):
             sheet.write({"rows": {**new, ("rain",): 2}, "workers": {(): 3}})
         found = in_folder(tmp_path)

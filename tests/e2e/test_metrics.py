@@ -1,11 +1,10 @@
 """Three workers count as one, whichever is asked, and go on doing so when one of them is killed."""
 
-import http.client
 import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
@@ -92,37 +91,45 @@ def three_workers(home: Path) -> Iterator[Installation]:
         yield installed
 
 
-def scraped_from(connection: http.client.HTTPConnection) -> Series:
-    """What the worker at the other end says."""
-    connection.request("GET", "/metrics")
-    response = connection.getresponse()
-    return parsed(response.read().decode())
+def answers(installed: Installation, pid: int, rows: list[list[float]]) -> list[int]:
+    """Statuses of a worker's answers to requests of one row each."""
+    with closing(connection_to(installed, pid)) as connection:
+        return [ask(connection, row)[0] for row in rows]
+
+
+def says(installed: Installation, pid: int, expected: tuple[float, float, float]) -> Series:
+    """What a worker says, once its totals are as expected: the others may be half a second behind."""
+    with closing(connection_to(installed, pid)) as connection:
+
+        def complete() -> Series | None:
+            connection.request("GET", "/metrics")
+            found = parsed(connection.getresponse().read().decode())
+            return found if totals(found) == expected else None
+
+        found: Series = wait_for(complete, f"{expected} from {pid}")
+        return found
 
 
 def test_all_workers_count_as_one_and_the_count_stays_right_when_one_is_killed(tmp_path: Path) -> None:
-    with three_workers(tmp_path) as installed, ExitStack() as open_:
+    with three_workers(tmp_path) as installed, Watch(installed.url) as watch:
         pids = workers(installed)
-        to = {pid: open_.enter_context(closing(connection_to(installed, pid))) for pid in pids}
-        watch = open_.enter_context(Watch(installed.url))
         for share, pid in enumerate(pids, start=1):
-            statuses = [ask(to[pid], GOOD)[0] for _ in range(10 * share)] + [ask(to[pid], BAD)[0]]
+            statuses = answers(installed, pid, [GOOD] * 10 * share + [BAD])
             assert statuses == [200] * 10 * share + [422]
 
         for pid in pids:
-            wait_for(lambda pid=pid: totals(scraped_from(to[pid])) == (60, 60, 3), f"what {pid} says of all three")  # type: ignore[misc]
+            says(installed, pid, (60, 60, 3))
         os.kill(pids[0], signal.SIGKILL)
-        survivors = pids[1:]
-        assert [ask(to[pid], GOOD)[0] for pid in survivors] == [200, 200]
-
         wait_until_all_answer(installed, WORKERS)
-        (new,) = set(workers(installed)) - set(pids)
-        to[new] = open_.enter_context(closing(connection_to(installed, new)))
-        assert ask(to[new], GOOD)[0] == 200
-        for pid in [*survivors, new]:
-            wait_for(lambda pid=pid: totals(scraped_from(to[pid])) == (63, 63, 3), f"what {pid} says after it")  # type: ignore[misc]
-            found = scraped_from(to[pid])
+
+        now = workers(installed)
+        assert len({*now} - {*pids}) == 1
+        for pid in now:
+            assert answers(installed, pid, [GOOD]) == [200]
+        for pid in now:
+            found = says(installed, pid, (63, 63, 3))
             processes = {dict(labels)["pid"] for name, labels in found if name.endswith("_open_fds")}
-            assert processes == {str(one) for one in [*survivors, new]}
+            assert processes == {str(one) for one in now}
             assert (value(found, "workers"), value(found, "ready")) == (WORKERS, 1)
             assert value(found, "swaps_total", model="rain") == WORKERS + 1, "the dead one's too"
 
