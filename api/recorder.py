@@ -165,9 +165,12 @@ class Recorder:
         self._wake.clear()
         waiters = taken(self._waiters)  # before the calls: what they wait for was added before they came
         problem: Exception | None = None
+        refused_s = self._refused_s
         try:
             self._take(taken(self._waiting))
             self._commit()
+            if self._refused_s != refused_s:
+                problem = not_kept()
         except UnderstudyError as error:
             problem = error
             told = {"action": "records_waiting", "waiting": self.waiting, "dropped": self.dropped}
@@ -185,9 +188,11 @@ class Recorder:
         by_version: dict[int, list[Answered]] = {}
         for _, _, call in calls:
             by_version.setdefault(id(call.served), []).append(call)
-        for group in by_version.values():
-            self._shape(group)
-        self._bytes_taken += sum(size for _, size, _ in calls)
+        try:
+            for group in by_version.values():
+                self._shape(group)
+        finally:
+            self._bytes_taken += sum(size for _, size, _ in calls)
 
     def _shape(self, calls: "Sequence[Answered]") -> None:
         """Put calls of one version into chunks, a little at a time: other threads want their turn."""
@@ -207,6 +212,7 @@ class Recorder:
                 began_s = give_way(began_s, TURN_S if self.lag_s < 2 * WRITE_EVERY_S else LATE_TURN_S)
         except Exception:
             log.exception("predictions could not be put into chunks", extra={"action": "bug", "lost": requests})
+            self._refused_s = time.monotonic()
             self.dropped += requests
             self._shelf.lose("failed", self._process, first_ms, requests)
         else:

@@ -134,6 +134,17 @@ def test_what_cannot_be_put_into_chunks_is_a_gap_and_costs_no_other(tmp_path: Pa
         assert (made.dropped, made.waiting) == (4, 0)
 
 
+def test_who_waits_for_what_cannot_be_put_into_chunks_is_told_so(tmp_path: Path) -> None:
+    async def ask(made: Recorder) -> None:
+        made.add(call(1, ms=NOW, served=SimpleNamespace(model="odd", version="1", runtime=None)))  # type: ignore[arg-type]
+        await made.kept()
+
+    with recording(tmp_path, durable=True) as (made, _):
+        for _ in range(2):  # the second may be somebody who had been answered beside the first
+            with pytest.raises(StorageUnavailable, match="could not be put on record"):
+                asyncio.run(ask(made) if made.dropped == 0 else made.kept())
+
+
 def test_many_who_wait_share_a_commit_and_find_their_records(tmp_path: Path) -> None:
     async def ask(made: Recorder, number: int) -> None:
         made.add(answered(number))
