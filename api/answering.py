@@ -134,13 +134,15 @@ class Answering:
         return served.wording.many(found[1], identity), identity, served
 
     async def ask(
-        self, served: Served, rows: Rows, *, role: str | None = None, deadline_s: float = DEADLINE_S
+        self, served: Served, rows: Rows, *, started_s: float, role: str | None = None, deadline_s: float = DEADLINE_S
     ) -> tuple[Any, bytes]:
         """What a version says to rows that its decoder would let pass, and the id of that; raises as `answer` does.
 
         It is said as `Runtime.run` says it: to put much of it into Python's values takes longer than a loop may wait.
+
+        Args:
+            started_s: when the body was complete, by `time.perf_counter`.
         """
-        started_s = time.perf_counter()
         with self._counted(served.model):
             taken, output = await self._called(served, rows, deadline_s)
             identity = self._note(served, taken, output, started_s, role)

@@ -3,6 +3,7 @@
 The protocols bring their own reading and writing; what lies between is here, and is the same for all.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +15,7 @@ from api.answering import Rows
 from api.front import check_form, deadline_of
 from api.service import Service, service_of
 from api.serving import Served
-from understudy.errors import UnderstudyError
+from understudy.errors import DeadlinePassed, UnderstudyError
 from understudy.parity import Answer
 
 SMALL = 64 * 1024
@@ -34,8 +35,8 @@ class Foreign:
     """One request: its body, and the version that answers it."""
 
     def __init__(self, service: Service, served: Served, body: bytes, role: str | None, deadline_s: float) -> None:
-        self.served, self.body, self.deadline_s = served, body, deadline_s
-        self._answering, self._role = service.answering, role
+        self.served, self.body, self._deadline_s = served, body, deadline_s
+        self._answering, self._role, self._started_s = service.answering, role, time.perf_counter()
         self.is_large = len(body) > SMALL
         self.asked = False
         """From then on what goes wrong is counted where the model is asked."""
@@ -45,8 +46,20 @@ class Foreign:
 
         Where the version has a packer, `rows` may be its matrix of float32.
         """
+        left_s = self._left_s()
         self.asked = True
-        return await self._answering.ask(self.served, rows, role=self._role, deadline_s=self.deadline_s)
+        return await self._answering.ask(
+            self.served, rows, started_s=self._started_s, role=self._role, deadline_s=left_s
+        )
+
+    def _left_s(self) -> float:
+        """What reading has left of the deadline. Raises DeadlinePassed where that is nothing."""
+        left_s = self._deadline_s - (time.perf_counter() - self._started_s)
+        if left_s <= 0:
+            raise DeadlinePassed(
+                "The deadline passed while the body was read.", remedy="Allow more time, or send less."
+            )
+        return left_s
 
     async def ask(self, rows: Rows) -> tuple[Answer, str]:
         """The same in Python's values."""

@@ -56,6 +56,15 @@ def test_a_stream_holds_ten_times_the_rows_of_a_body_of_json(api: given.Api) -> 
     assert "batch job" in as_json.json()["remedy"]
 
 
+def test_what_reading_takes_is_taken_from_the_deadline(api: given.Api) -> None:
+    many = pyarrow.table({"x": np.linspace(0, 1, 100_000), "y": np.linspace(0, 1, 100_000)})
+    patience = {"X-Request-Deadline-Ms": "1"}  # reading so much takes some ten
+
+    answer = api.client.post("/predict", content=stream(many), headers=AS_ARROW | patience)
+
+    assert answer.status_code == 504
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
