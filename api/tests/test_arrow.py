@@ -62,7 +62,7 @@ def test_what_reading_takes_is_taken_from_the_deadline(api: given.Api) -> None:
 
     answer = api.client.post("/predict", content=stream(many), headers=AS_ARROW | patience)
 
-    assert answer.status_code == 504
+    assert answer.status_code in (503, 504)  # 503: what was left is less than the model takes
 
 
 @pytest.mark.parametrize(
