@@ -17,9 +17,11 @@ Keep-alive needs no timer of its own: a connection with nothing amid, in flight 
 import asyncio
 import secrets
 import sys
+from collections.abc import Sized
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.crowd import Crowd
@@ -27,6 +29,21 @@ from api.errors import problem, retry_after_s
 
 LONGEST_HEAD = 64 * 1024
 """Bytes between two pieces of progress: request line and headers, the line of a chunk, what follows the last chunk."""
+
+
+class Flow(FlowControl):
+    """Reads nothing while requests wait for their turn.
+
+    uvicorn's own reads on whenever an application asks for a body, and takes in all that a client sends meanwhile.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
 
 
 class Wire(HttpToolsProtocol):
@@ -55,6 +72,7 @@ class Wire(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         if isinstance(self.server_state, Crowd) and not self.server_state.has_room():
             self._turn_away(self.server_state)
 
@@ -149,6 +167,8 @@ class Wire(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
         if self._refusal is not None:
             self.refuse(*self._refusal)
 
