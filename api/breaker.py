@@ -137,10 +137,6 @@ class Breaker:
     def is_calling(self) -> bool:
         return bool(self._memory[self._place])
 
-    def acquit(self) -> None:
-        """Whatever this process dies of, it is not the call under way."""
-        self._memory[self._place] = 0
-
     def refusal(self) -> ModelUnhealthy:
         return ModelUnhealthy(f"Version {self.version} of {self.model} {FAILING}: {self.words}.", remedy=REMEDY)
 

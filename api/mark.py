@@ -18,7 +18,7 @@ import mmap
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import parent_process
@@ -59,6 +59,8 @@ class End:
 
     how: Ended
     reason: str
+    calling: Sequence[Sequence[str]] | None = None
+    """The (model, version) whose calls it ended for; None: those that were under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +125,9 @@ class Marks:
         if place < FLAGS + SLOTS - 1:
             self._free.append(place - FLAGS)
 
-    def end(self, how: Ended, reason: str) -> None:
+    def end(self, end: End) -> None:
         """Say why this process is about to end."""
-        put(self.memory, END, asdict(End(how=how, reason=reason)))
+        put(self.memory, END, asdict(end))
 
     def close(self) -> None:
         """Nothing is left of a process that ends as it should. What still has a place may go on marking memory."""
@@ -190,12 +192,14 @@ def remains(file: IO[bytes], path: Path) -> Remains | None:
         called = [slot for slot in range(SLOTS) if memory[FLAGS + slot]]
         names = [memory[NAMES + slot * NAME : NAMES + (slot + 1) * NAME].rstrip(b"\0") for slot in called]
     try:
-        pairs = [name.decode().split("\n", 1) for name in names]
-        calling = tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
+        witnessed = None if end is None else End(**end)
+        pairs: Sequence[Sequence[str]] = [name.decode().split("\n", 1) for name in names]
+        if witnessed is not None and witnessed.calling is not None:
+            pairs = witnessed.calling
         return Remains(
             life=Life(**life or {}),
-            end=None if end is None else End(**end),
-            calling=calling,
+            end=witnessed,
+            calling=tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2),
             stack=stack_of(path.with_suffix(".stack")),
         )
     except (TypeError, UnicodeDecodeError):

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PAGE = resource.getpagesize()
-STATM = Path("/proc/self/statm")
 GROUPS = Path("/sys/fs/cgroup")
 
 #: Version of the interface -> where it is mounted, and the file that counts; some systems mount both.
 COUNTS = {2: ("", "memory.events"), 1: ("memory", "memory.oom_control")}
 
 
-def resident_bytes() -> int:
-    """What this process holds in memory; 0 where the system does not say."""
+def resident_bytes(process: int | str = "self") -> int:
+    """What a process holds in memory; 0 where the system does not say."""
     try:
-        return int(STATM.read_text().split()[1]) * PAGE
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
     except (OSError, IndexError, ValueError):
         return 0
 

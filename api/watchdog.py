@@ -19,7 +19,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 
 from api.breaker import Breaker, Breakers
-from api.mark import Marks
+from api.mark import End, Marks
 from api.memory import resident_bytes
 from understudy.adapters.duty import Duty
 from understudy.events import Ended
@@ -31,6 +31,8 @@ LOOK_EVERY_S = 1.0
 CALL_WITHIN_S = 60.0
 """Six times the default deadline: a large batch may take its time, and whoever asked has long been told."""
 PATIENCE = 3
+MOST_NAMED = 3
+"""Versions for whose calls a process ends; there is room for no more."""
 
 
 class Watchdog:
@@ -117,11 +119,9 @@ class Watchdog:
 
     def _testify(self, still_s: float, reason: str) -> None:
         """Leave behind why this process ends, and by which calls: those that have lasted so long."""
-        for breaker in self._breakers.calling():
-            if self._calls.get(breaker, (0, 0.0))[1] < still_s:
-                breaker.acquit()
-        how: Ended = "hung" if any(self._breakers.calling()) else "silent"
-        self._marks.end(how, reason)
+        lasting = [(one.model, one.version) for one, (_, lasted_s) in self._calls.items() if lasted_s >= still_s]
+        how: Ended = "hung" if lasting else "silent"
+        self._marks.end(End(how=how, reason=reason, calling=lasting[:MOST_NAMED]))
         if self._marks.stack is not None:
             faulthandler.dump_traceback(self._marks.stack, all_threads=True)
 

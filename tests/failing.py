@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import requests
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from api.mark import FLAGS, SLOTS
 from tests import bundles
@@ -66,6 +67,24 @@ def slow(products: int = 2) -> bytes:
         helper.make_node("Add", ["numbers", "end"], ["out"]),
     ]
     return packed(bundles.onnx_of(nodes, constants=[side, bundles.number(0.0, "none")]))
+
+
+def wide() -> bytes:
+    """Makes 20,000 numbers of every row before it answers: 80 KB a row, 800 MB for the largest batch."""
+    columns = helper.make_tensor("columns", TensorProto.FLOAT, [1, 20_000], [1.0] * 20_000)
+    nodes = [
+        helper.make_node("MatMul", ["numbers", "columns"], ["many"]),
+        helper.make_node("ReduceMean", ["many", "across"], ["out"], keepdims=1),
+    ]
+    across = helper.make_tensor("across", TensorProto.INT64, [1], [1])
+    return packed(bundles.onnx_of(nodes, constants=[columns, across]))
+
+
+def heavy(megabytes: int) -> bytes:
+    """A table of so many numbers."""
+    table = numpy_helper.from_array(np.arange(megabytes * 250_000, dtype=np.float32), "table")
+    place = helper.make_node("Cast", ["numbers"], ["place"], to=TensorProto.INT64)
+    return packed(bundles.onnx_of([place, helper.make_node("Gather", ["table", "place"], ["out"])], constants=[table]))
 
 
 def packed(form: bytes, model: str = MODEL) -> bytes:
@@ -135,6 +154,45 @@ def stuck(thread: int) -> Iterator[None]:
     finally:
         if system.ptrace(detach, thread, None, None) != 0:
             os.waitpid(thread, ANY_CHILD)  # it has died: its parent is told after us
+
+
+@contextmanager
+def stuck_in_a_call(installed: Installation, pid: int) -> Iterator[None]:
+    """Stop the thread that calls the model, and no other, in the middle of a call."""
+    with asking(installed):
+        thread = wait_for(lambda: busy_thread(pid), "the thread that calls")
+        for _ in range(1000):
+            with stuck(thread):
+                if any(marks(installed.home, pid)) and answers(installed):
+                    yield
+                    return
+    raise AssertionError("it is never in a call")
+
+
+def answers(installed: Installation) -> bool:
+    """False where the thread that was stopped holds the interpreter's lock."""
+    try:
+        return requests.get(f"{installed.url}/health", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def busy_thread(pid: int) -> int | None:
+    """The thread that works most, but for the one of the event loop."""
+    before = ticks(pid)
+    time.sleep(0.5)
+    worked = {thread: spent - before.get(thread, spent) for thread, spent in ticks(pid).items() if thread != pid}
+    busiest = max(worked, key=lambda thread: worked[thread])
+    return busiest if worked[busiest] else None
+
+
+def ticks(pid: int) -> dict[int, int]:
+    """Processor time of each thread, in hundredths of a second."""
+    found = {}
+    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        words = file.read_text().rpartition(")")[2].split()
+        found[int(file.parent.name)] = int(words[11]) + int(words[12])
+    return found
 
 
 def is_stopped(thread: int) -> bool:
