@@ -45,6 +45,8 @@ REFUSE_FOR_S = 10.0
 
 Definitions = Callable[[str], Mapping[str, Any]]
 """Model -> its definition, as the log holds it now."""
+TELL_EVERY_S = 10.0
+"""A disk that does not answer is told once in so many seconds."""
 T = TypeVar("T")
 Added = tuple[float, int, "Answered"]
 """When a call was added (s, monotonic), and its size in bytes."""
@@ -84,11 +86,10 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._shelf = Shelf()
         self._added = self._settled = self._accounted = self._bytes_added = self._bytes_taken = 0
-        self._refused_s = float("-inf")
+        self._refused_s = self._told_s = float("-inf")
         self.written = 0
         """Requests on record, of this process."""
-        self.dropped = 0
-        """Requests that were answered, and will not be on record."""
+        self._full = self._failed = 0
         self.longest_s = 0.0
         """The longest that anything has waited until it was on record."""
 
@@ -96,6 +97,11 @@ class Recorder:
     def durable(self) -> bool:
         """Whether an answer should wait for `kept`."""
         return self._plan.durable
+
+    @property
+    def dropped(self) -> int:
+        """Requests that were answered, and will not be on record."""
+        return self._full + self._failed
 
     @property
     def waiting(self) -> int:
@@ -149,19 +155,21 @@ class Recorder:
 
     def _drop(self, call: "Answered", requests: int) -> None:
         self._refused_s = time.monotonic()
-        self.dropped += requests
+        self._full += requests
         self._shelf.lose("full", self._process, int(call.stamp, 16), requests)
 
     def _write(self) -> None:
         while not self._stopping:
             began_s = time.monotonic()
-            self._flush()
-            self._wake.wait(max(0.0, began_s + WRITE_EVERY_S - time.monotonic()))
+            if self._flush():
+                self._wake.wait(max(0.0, began_s + WRITE_EVERY_S - time.monotonic()))
+            else:  # whoever wakes it now has nothing to win
+                time.sleep(WRITE_EVERY_S)
         self._flush()
         self._end()
 
-    def _flush(self) -> None:
-        """Write what was added so far, and tell those who wait for it."""
+    def _flush(self) -> bool:
+        """Write what was added so far, and tell those who wait for it; False where it could not be written."""
         self._wake.clear()
         waiters = taken(self._waiters)  # before the calls: what they wait for was added before they came
         problem: Exception | None = None
@@ -173,12 +181,27 @@ class Recorder:
                 problem = not_kept()
         except UnderstudyError as error:
             problem = error
-            told = {"action": "records_waiting", "waiting": self.waiting, "dropped": self.dropped}
-            log.warning("%s", error, extra=told)
-        except Exception as error:
-            problem = not_kept()
-            log.exception("predictions could not be recorded", exc_info=error, extra={"action": "bug"})
+            self._complain(error)
+        except Exception:
+            problem, lost = not_kept(), self._shelf.requests
+            log.exception("predictions could not be recorded", extra={"action": "bug", "lost": lost})
+            self._give_up(self._shelf.newest_ms, lost)
+            self._shelf.clear()
         tell(waiters, problem)
+        return problem is None
+
+    def _complain(self, error: UnderstudyError) -> None:
+        if time.monotonic() - self._told_s < TELL_EVERY_S:
+            return
+        self._told_s = time.monotonic()
+        told = {"action": "records_waiting", "waiting": self.waiting, "dropped": self.dropped}
+        log.warning("%s Predictions wait to be recorded.", error, extra=told)
+
+    def _give_up(self, ms: int, requests: int) -> None:
+        """Note a gap: trying again would meet the same error that nobody foresaw."""
+        self._refused_s = time.monotonic()
+        self._failed += requests
+        self._shelf.lose("failed", self._process, ms, requests)
 
     def _take(self, calls: "list[Added]") -> None:
         """Put calls into the form in which they are stored."""
@@ -212,9 +235,7 @@ class Recorder:
                 began_s = give_way(began_s, TURN_S if self.lag_s < 2 * WRITE_EVERY_S else LATE_TURN_S)
         except Exception:
             log.exception("predictions could not be put into chunks", extra={"action": "bug", "lost": requests})
-            self._refused_s = time.monotonic()
-            self.dropped += requests
-            self._shelf.lose("failed", self._process, first_ms, requests)
+            self._give_up(first_ms, requests)
         else:
             self._shelf.put(shaped, requests, last_ms)
 
