@@ -6,12 +6,17 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any
-
-from tests.services import Installation
+from typing import Any, Protocol
 
 WITHIN_S = 60.0
 """Ends a test that hangs; nothing is measured by it."""
+
+
+class Listening(Protocol):
+    """Whoever can be connected to."""
+
+    @property
+    def port(self) -> int: ...
 
 
 def asked(method: str, path: str, body: Any = None, **headers: str) -> bytes:
@@ -24,22 +29,22 @@ def asked(method: str, path: str, body: Any = None, **headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
-def connected(installed: Installation, said: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", installed.port), timeout=WITHIN_S)
+def connected(server: Listening, said: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=WITHIN_S)
     connection.sendall(said)
     return connection
 
 
 @contextmanager
-def many(installed: Installation, count: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
+def many(server: Listening, count: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
     """So many connections, all of which have said the same."""
     with ExitStack() as open_:
-        yield [open_.enter_context(connected(installed, said)) for _ in range(count)]
+        yield [open_.enter_context(connected(server, said)) for _ in range(count)]
 
 
-def told(installed: Installation, said: bytes) -> tuple[int, bytes]:
+def told(server: Listening, said: bytes) -> tuple[int, bytes]:
     """The answer to one request on a connection of its own."""
-    with connected(installed, said) as connection:
+    with connected(server, said) as connection:
         return answer(connection)
 
 
