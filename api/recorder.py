@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from api.retention import handed_over
 from api.shelf import Shelf
 from understudy.adapters.handover import Handover
+from understudy.chunks import chunks, narrowed
 from understudy.errors import StorageUnavailable, UnderstudyError
 from understudy.ports import Records
-from understudy.records import Chunk, Layout, Progress, chunks, narrowed, withheld
+from understudy.records import Chunk, Layout, Progress, withheld
 from understudy.settings import Settings
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from api.recorder import Recorder
 from bench.tumours import bodies
 from bench.wrk import on_cores
 from understudy.adapters.sqlite_records import SqliteRecords
-from understudy.records import Chunk, Layout, chunks
+from understudy.chunks import chunks
+from understudy.records import Chunk, Layout
 from understudy.settings import Settings
 
 TOGETHER = 32

@@ -14,8 +14,9 @@ from api.recorder import Plan, Recorder
 from tests.given import NEW_YEAR
 from understudy.adapters.sqlite import WAIT_S
 from understudy.adapters.sqlite_records import SqliteRecords
+from understudy.chunks import chunks
 from understudy.parity import Answer
-from understudy.records import EPOCH, Chunk, Identity, Layout, chunks
+from understudy.records import EPOCH, Chunk, Identity, Layout
 from understudy.signature import Column, ColumnKind, Signature
 
 PROCESS = "abc123"

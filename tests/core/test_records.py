@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recorded import SAID, Call, batch, call, chunk, id_of, in_chunks, minute, signature
+from understudy.chunks import find, narrowed
 from understudy.parity import Answer
-from understudy.records import Chunk, Identity, Layout, Record, find, is_sampled, narrowed, withheld
+from understudy.records import Chunk, Identity, Layout, Record, is_sampled, withheld
 
 
 def found(chunk: Chunk, number: int, ms: int | None = None) -> Record:

@@ -16,7 +16,8 @@ from sklearn.model_selection import TunedThresholdClassifierCV
 
 from api.tests import given
 from tests.services import Installation, installation
-from understudy.records import DECODER, ENCODER, Identity
+from understudy.chunks import DECODER, ENCODER
+from understudy.records import Identity
 
 pytestmark = pytest.mark.timeout(120)
 

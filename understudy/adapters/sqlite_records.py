@@ -10,10 +10,11 @@ from pathlib import Path
 from threading import Lock
 
 from understudy.adapters import sqlite
+from understudy.chunks import find
 from understudy.errors import NotFound
 from understudy.events import moment, timestamp
 from understudy.parity import Answer
-from understudy.records import EPOCH, NUMBERS, SPAN_MS, Chunk, Gap, Identity, Layout, Progress, Record, find
+from understudy.records import EPOCH, NUMBERS, SPAN_MS, Chunk, Gap, Identity, Layout, Progress, Record
 
 KNOW_LAYOUT = "INSERT OR IGNORE INTO layouts (content) VALUES (?)"
 LAYOUT = "SELECT number FROM layouts WHERE content = ?"

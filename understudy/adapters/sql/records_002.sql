@@ -4,7 +4,7 @@ CREATE TABLE layouts (
     content TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- Answered predictions, some hundreds in a row, oldest first by `number`; see understudy/records.py. Trimmed by age and
+-- Answered predictions, some hundreds in a row, oldest first by `number`; see understudy/chunks.py. Trimmed by age and
 -- size. What `predictions` holds was written by releases that kept a row for each, and is only read and trimmed.
 CREATE TABLE chunks (
     number   INTEGER PRIMARY KEY AUTOINCREMENT,
