@@ -206,9 +206,8 @@ async def of_a_dear_model(port: int, seconds: float) -> None:
     after_s = await recovery_s(clients, quantile(alone.good(), 0.5))
     goodput = len(seen.good()) / seconds
     print(f"  {TIMES} × as many, {seconds:.0f} s: goodput {goodput / peak:.2f} of the peak; answers {ms(seen.good())}")
-    print(
-        f"  offered {seen.total() / seconds:.0f}/s; refusals {len(seen.refused())}, {ms(seen.refused())}; failures {seen.failed()}"
-    )
+    print(f"  offered {seen.total() / seconds:.0f}/s; refusals {len(seen.refused())}, {ms(seen.refused())}")
+    print(f"  failures {seen.failed()}")
     print(f"  health {ms(health.good())}, {health.failed() + len(health.refused())} not answered")
     print(f"  as before after {after_s:.2f} s")
     clients.close()

@@ -10,24 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
-from api.tests import given
 from tests.services import Installation, installation
-from tests.wires import answer, asked, connected, many, told
+from tests.wires import answer, asked, connected, many, serve_rain, told
 from tests.workers import wait_for, wait_until_all_answer, workers
 
 PREDICT = asked("POST", "/predict", {"values": [0.1, 0.2]})
 CLIENTS = 6
-
-
-def serve(installed: Installation) -> None:
-    installed.start_api()
-    scheduler = installed.token("scheduler")
-    requests.put(f"{installed.url}/models/rain", json=given.definition(), headers=scheduler, timeout=60)
-    requests.post(f"{installed.url}/models/rain/versions", data=given.bundle(), headers=scheduler, timeout=60)
-    body = {"model_name": "rain", "model_version_id": "1", "override": "a test"}
-    assert told(installed, asked("POST", "/model/promote", body, **installed.token("operator")))[0] == 200
 
 
 @contextmanager
@@ -85,7 +74,7 @@ def test_a_stop_under_load_fails_no_request_that_was_taken(
     tmp_path: Path, count: int, number: signal.Signals, rounds: int
 ) -> None:
     with installation(tmp_path, UNDERSTUDY_API_WORKERS=str(count)) as installed:
-        serve(installed)
+        serve_rain(installed)
         claim = asked("POST", "/runs/claim", {"claimant": "one", "wait_s": 20}, **installed.token("scheduler"))
         for n in range(rounds):
             if n:
@@ -111,7 +100,7 @@ def test_a_stop_under_load_fails_no_request_that_was_taken(
 @pytest.mark.parametrize(("count", "rounds"), [(2, 1), pytest.param(3, 10, marks=pytest.mark.slow)])
 def test_a_reload_replaces_every_process_and_fails_no_request(tmp_path: Path, count: int, rounds: int) -> None:
     with installation(tmp_path, UNDERSTUDY_API_WORKERS=str(count)) as installed:
-        serve(installed)
+        serve_rain(installed)
         for _ in range(rounds):
             wait_until_all_answer(installed, count)
             before = set(workers(installed))
@@ -129,7 +118,7 @@ def test_a_process_that_stops_says_that_it_is_not_ready_and_takes_its_connection
     tmp_path: Path,
 ) -> None:
     with installation(tmp_path) as installed:
-        serve(installed)
+        serve_rain(installed)
         ready, claim = asked("GET", "/ready"), {"claimant": "one", "wait_s": 20}
         with connected(installed, ready) as kept, connected(installed, PREDICT[:-5]) as half:
             assert answer(kept)[0] == 200

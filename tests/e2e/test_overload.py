@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-import requests
 from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
 from tests.services import Installation, installation
-from tests.wires import answer, asked, closed, connected, many, told
+from tests.wires import answer, asked, closed, connected, many, promotion, serve_rain, told
 from tests.workers import wait_for
 
 ROW = {"values": [0.1, 0.2]}
@@ -26,18 +26,8 @@ ROW = {"values": [0.1, 0.2]}
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One worker, two versions, and the first of them serves."""
     with installation(tmp_path_factory.mktemp("overload")) as found:
-        found.start_api()
-        scheduler = found.token("scheduler")
-        requests.put(f"{found.url}/models/rain", json=given.definition(), headers=scheduler, timeout=60)
-        for bundle in (given.bundle(), given.bundle(LogisticRegression(C=0.01))):
-            requests.post(f"{found.url}/models/rain/versions", data=bundle, headers=scheduler, timeout=60)
-        assert told(found, promotion(found, "1"))[0] == 200
+        serve_rain(found, given.bundle(), given.bundle(LogisticRegression(C=0.01)))
         yield found
-
-
-def promotion(installed: Installation, version: str) -> bytes:
-    body = {"model_name": "rain", "model_version_id": version, "override": "a test"}
-    return asked("POST", "/model/promote", body, **installed.token("operator"))
 
 
 @dataclass
@@ -89,8 +79,8 @@ def test_of_200_promotions_at_once_some_are_carried_out_one_by_one_and_the_other
     assert told(installed, promotion(installed, "1"))[0] == 200
 
 
-def events(installed: Installation) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = installed.get("/events?limit=1000").json()["items"]
+def events(installed: Installation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = installed.get("/events?limit=1000").json()["items"]
     return found
 
 
@@ -156,4 +146,4 @@ def test_connections_that_nobody_uses_any_more_are_closed(installed: Installatio
         for connection in kept:
             assert answer(connection)[0] == 200
 
-        assert len(closed(kept)) == 50
+        assert closed(kept) == 50

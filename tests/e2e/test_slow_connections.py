@@ -6,6 +6,7 @@ import pytest
 
 from bench.slow_clients import KINDS, slow_connections
 from tests.services import installation
+from tests.wires import serve_rain
 
 
 @pytest.mark.fault(37)
@@ -13,6 +14,7 @@ from tests.services import installation
 @pytest.mark.timeout(300)
 def test_2000_slow_connections_are_all_closed_and_good_traffic_does_not_notice(tmp_path: Path) -> None:
     with installation(tmp_path) as installed:
+        serve_rain(installed)
         found = slow_connections(installed, 2000)
 
     assert found.closed == 2000
