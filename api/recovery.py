@@ -36,12 +36,15 @@ SETTLED_WITHIN_S = 20.0
 class Recovery:
     """Goes back by itself; nobody calls it."""
 
-    def __init__(self, burial: Burial, journal: Journal, promoter: Promoter, breakers: Breakers) -> None:
+    def __init__(
+        self, burial: Burial, journal: Journal, promoter: Promoter, breakers: Breakers, stopping: Event
+    ) -> None:
+        self._stopping = stopping
         self._burial, self._journal, self._promoter, self._breakers = burial, journal, promoter, breakers
         self._going: dict[str, Thread] = {}
         self._again_s: dict[str, float] = {}
         self._turned = Event()
-        self._failing = self._stopping = False
+        self._failing = False
         self._thread = Thread(target=self._watch, name="recovery", daemon=True)
 
     def start(self) -> None:
@@ -49,7 +52,7 @@ class Recovery:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._breakers.heard.put(None)
         self._thread.join()
 
@@ -61,7 +64,7 @@ class Recovery:
         return self._turned.is_set() and not any(self._is_under_way(key) for key in self._going)
 
     def _watch(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._turn()
             self._turned.set()
             try:
@@ -122,7 +125,7 @@ class Recovery:
             stays = f"Going back failed: {error.problem}"
             log.error("Going back failed: %s", error, extra={"action": "going_back.failed", "model": wish.model})
             self._again_s[wish.key] = time.monotonic() + AGAIN_S
-            if self._journal.state.model(wish.model).champion == version and not self._stopping:
+            if self._journal.state.model(wish.model).champion == version and not self._stopping.is_set():
                 self._do(partial(self._note, wish.model, version, why, stays))
         except Exception:
             log.exception("going back met a bug", extra={"action": "bug"})

@@ -37,7 +37,7 @@ class Vitals:
     ) -> None:
         self._marks, self._roster, self._wanted, self._stopping = marks, roster, settings.api_workers, stopping
         self._told_s = time.monotonic()
-        self._recovery = Recovery(Burial(marks_of(settings), journal, roster), journal, promoter, breakers)
+        self._recovery = Recovery(Burial(marks_of(settings), journal, roster), journal, promoter, breakers, stopping)
         self.watchdog = Watchdog(
             marks,
             breakers,

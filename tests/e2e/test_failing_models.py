@@ -163,8 +163,8 @@ def test_a_version_in_whose_calls_the_only_process_crashes_twice_is_gone_before_
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Two processes, which end where they answer nobody for three seconds; version 1 is well, version 2 takes long."""
-    settings = {"UNDERSTUDY_API_WORKERS": "2", "UNDERSTUDY_WATCHDOG_S": "3"}
+    """Two processes, which end where they answer nobody for two seconds; version 1 is well, version 2 takes long."""
+    settings = {"UNDERSTUDY_API_WORKERS": "2", "UNDERSTUDY_WATCHDOG_S": "2"}
     with installation(tmp_path_factory.mktemp("pair"), **settings) as found:
         found.start_api()
         define(found)
@@ -181,7 +181,7 @@ def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_b
     wait_until_all_answer(pair, 2)
     before = len(events(pair, "process.died"))
 
-    for _ in range(3):
+    for _ in range(2):
         victim = hurt_in_a_call(pair, signal.SIGKILL)
         death = newest_death(pair, before)
         before += 1
@@ -202,7 +202,7 @@ def test_a_process_whose_event_loop_stands_still_ends_itself_and_is_replaced(pai
 
     death = newest_death(pair, before)
     assert (death["how"], death["version"]) == ("silent", None)
-    assert "answered nobody for 3 s and ended itself" in death["reason"]
+    assert "answered nobody for 2 s and ended itself" in death["reason"]
     assert "most recent call first" in logged(pair, "process.died")[-1]["stack"]
     wait_until_all_answer(pair, 2)
     assert champion(pair) == "2"
