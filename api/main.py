@@ -45,7 +45,8 @@ from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.errors import UnderstudyError
 from understudy.settings import Settings, read_settings
 
-GRACE_S = 10
+GRACE_S = 8
+"""For requests in flight when the process is told to stop; after 10 s Docker ends it."""
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ HEALTHY_WITHIN_S = 120.0
 """Generous: on a cold disk the libraries alone take a while."""
 FIRST_MODEL_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 15.0
-"""The API gives requests in flight 10 s; whoever takes longer than this is killed."""
+"""The API gives requests in flight 8 s; whoever takes longer than this is killed."""
 
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 COMES_BACK = frozenset({BLOCKED, RETIRED, *(-number for number in CRASHES)})
