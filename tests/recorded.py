@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from api.recorder import Plan, Recorder
+from api.recorder import Recorder
+from api.scribe import Plan
 from tests.given import NEW_YEAR
 from understudy.adapters.sqlite import WAIT_S
 from understudy.adapters.sqlite_records import SqliteRecords
