@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ WRONG: list[tuple[str, pyarrow.Table, str]] = [
     ("nothing at all", with_column("temp", pyarrow.nulls(4)), "`temp` has a type"),
     ("too large", with_column("temp", pyarrow.array([1, 2, 1e16, 3])), "Row 2: `temp` is beyond"),
     ("infinite", with_column("temp", pyarrow.array([1, 2, 3, -np.inf])), "Row 3: `temp` is infinite"),
-    ("inexact", with_column("temp", pyarrow.array([2**53 + 1] * 4)), "no float64 holds exactly"),
+    ("inexact", with_column("temp", pyarrow.array([2**53 + 1] * 4)), "Row 0: `temp` is beyond the limit"),
     ("null", with_column("visits", pyarrow.array([1, None, 3, 1])), "Row 1: `visits` is null"),
     ("past int64", with_column("visits", pyarrow.array([2**63] * 4, pyarrow.uint64())), "Row 0: `visits`"),
     ("category", with_column("plan", pyarrow.array(["a", "a", "a", "c"])), "Row 3: `plan` holds no category"),
@@ -152,7 +153,7 @@ def test_an_integer_column_takes_every_int64_and_no_uint64_beyond() -> None:
 
     assert arrow_rows.matrix_of(stream(largest), count).tolist() == [[2.0**63]]  # what a float32 makes of it
     assert arrow_rows.rows_of(stream(largest), RowDecoder(count), count) == [(2**63 - 1,)]
-    with pytest.raises(BadInput, match="no int64"):
+    with pytest.raises(BadInput, match="Row 0: `n` is beyond the limit"):
         arrow_rows.matrix_of(stream(pyarrow.table({"n": pyarrow.array([2**63], pyarrow.uint64())})), count)
 
 
@@ -225,6 +226,31 @@ def test_no_mutated_stream_ends_the_process_or_fills_its_memory(count: int) -> N
     ends, grown = done.stdout.rsplit(" ", 1)
     assert set(ast.literal_eval(ends)) == {"rows", "BadInput", "BadRow", "TooLarge"}  # it gets everywhere
     assert int(grown) < 200
+
+
+def test_streams_are_read_and_written_without_pandas() -> None:
+    program = (
+        "import sys; from tests.adapters.arrow_streams import *; from understudy.parity import Answer\n"
+        "body = sys.stdin.buffer.read()\n"
+        "assert read(body, MIXED) == 'rows'\n"
+        "arrow_rows.written(Answer([True], [[0.5, 0.5]]), MIXED, model='m', version='1', prediction_id='p')\n"
+        "assert 'pandas' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, input=stream(table(dictionaries=True)), check=True)
+
+
+@pytest.mark.parametrize("labels", [(0, 1), (False, True), ("low", "höh")])
+def test_what_a_model_says_in_numbers_becomes_the_labels_of_its_classes(labels: tuple[Any, ...]) -> None:
+    signature = replace(MIXED, classes=labels)
+    output = np.array([[0.25, 0.75], [0.5, 0.5], [1, 0]], np.float32)
+
+    body = arrow_rows.written(output, signature, model="m", version="7", prediction_id="p")
+
+    found = pyarrow.ipc.open_stream(body).read_all()
+    found.validate(full=True)
+    assert found["predictions"].to_pylist() == [labels[1], labels[0], labels[0]]
+    assert found["probabilities"].to_pylist() == output.tolist()
 
 
 def test_an_answer_is_a_stream_that_says_who_gave_it() -> None:

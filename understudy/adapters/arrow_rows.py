@@ -5,10 +5,13 @@ hold ten times as many rows as one of JSON: 100,000 of 16 columns are 13 MB, abo
 
 Arrow is C++, and a stream comes from anybody. Nothing is read before the messages have been walked
 (`arrow_messages`), no column before its type is one of a few flat ones, and no value before Arrow has validated the
-whole batch, every offset and index of it. Imported where it is needed: it takes as much memory as the rest of the API.
+whole batch, every offset and index of it.
+
+It is imported where it is needed, and takes 30 MB. Its own ways to numpy and from lists import pandas, which takes
+another 45: so the buffers of a column are read and written here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -65,9 +68,9 @@ def written(
     import pyarrow
 
     predictions, numbers = _said(output, signature)
-    columns: dict[str, Any] = {"predictions": predictions}
+    columns: dict[str, Any] = {"predictions": _array(predictions)}
     if signature.classes is not None:
-        flat = pyarrow.array(np.asarray(numbers, np.float64).ravel())
+        flat = _array(np.asarray(numbers, np.float64).ravel())
         columns["probabilities"] = pyarrow.FixedSizeListArray.from_arrays(flat, len(signature.classes))
     said = {"model": model, "version": version, "prediction_id": prediction_id}
     said["classes"] = msgspec.json.encode(signature.classes).decode()
@@ -80,14 +83,30 @@ def written(
 
 
 def _said(output: "Answer | np.ndarray[Any, Any]", signature: Signature) -> tuple[Any, Any]:
-    """Predictions as an array of Arrow's, and probabilities."""
+    """Predictions, and probabilities."""
+    if isinstance(output, Answer):
+        numbers = signature.classes is None
+        return (np.asarray(output.predictions, np.float64) if numbers else output.predictions), output.probabilities
+    if signature.classes is None:
+        return output.ravel().astype(np.float64), None
+    return [signature.classes[i] for i in output.argmax(axis=1).tolist()], output
+
+
+def _array(values: "Sequence[Value] | np.ndarray[Any, Any]") -> Any:
+    """An array of Arrow's, of values of one kind without nulls."""
     import pyarrow
 
-    if isinstance(output, Answer):
-        return pyarrow.array(output.predictions), output.probabilities
-    if signature.classes is None:
-        return pyarrow.array(output.ravel().astype(np.float64)), None
-    return pyarrow.array(signature.classes).take(pyarrow.array(output.argmax(axis=1))), output
+    if isinstance(values[0], str):
+        texts = [str(value).encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        kind, buffers = pyarrow.string(), [ends, b"".join(texts)]
+    elif isinstance(values[0], bool):
+        kind, buffers = pyarrow.bool_(), [np.packbits(np.asarray(values, bool), bitorder="little")]
+    elif isinstance(values[0], int):
+        kind, buffers = pyarrow.int64(), [np.asarray(values, np.int64)]
+    else:
+        kind, buffers = pyarrow.float64(), [np.asarray(values, np.float64)]
+    return pyarrow.Array.from_buffers(kind, len(values), [None, *map(pyarrow.py_buffer, buffers)])
 
 
 def _batches(body: bytes, signature: Signature) -> Iterator[tuple[int, list[Any]]]:
@@ -108,12 +127,13 @@ def _batches(body: bytes, signature: Signature) -> Iterator[tuple[int, list[Any]
             places = _places(reader.schema, signature)
             for batch in reader:
                 batch.validate(full=True)
+                if not batch.num_rows:
+                    continue
                 arrays = [batch.column(place) for place in places]
                 text += sum(map(_text_bytes, arrays))
                 if text > MOST_TEXT:
                     raise TooLarge(f"The texts have more than {MOST_TEXT // 2**20} MiB.", remedy="Send fewer rows.")
-                if batch.num_rows:
-                    yield first, arrays
+                yield first, arrays
                 first += batch.num_rows
     except (pyarrow.ArrowException, OSError, ValueError):
         raise broken() from None
@@ -170,33 +190,52 @@ def _text_bytes(array: Any) -> int:
     from pyarrow import types
 
     if types.is_dictionary(array.type):
-        words = _lengths(array.dictionary)
-        used = array.indices.drop_null().to_numpy(zero_copy_only=False)
-        return int(words[used].sum()) if len(used) else 0
+        used, null = _plain(array.indices)
+        return int(_lengths(array.dictionary)[used[~null]].sum())
     return int(_lengths(array).sum()) if _is_text(array.type) else 0
 
 
 def _lengths(array: Any) -> "np.ndarray[Any, Any]":
-    """Bytes of each text."""
-    from pyarrow import compute, types
+    """Bytes of each text; int64."""
+    from pyarrow import types
 
-    if types.is_string_view(array.type):  # its first four bytes say how long each is
-        views = np.frombuffer(array.buffers()[1] or b"", np.int32).reshape(-1, 4)
-        return views[array.offset : array.offset + len(array), 0].astype(np.int64)
-    lengths: np.ndarray[Any, Any] = compute.fill_null(compute.binary_length(array), 0).to_numpy(zero_copy_only=False)
-    return lengths.astype(np.int64)
+    first, end = array.offset, array.offset + len(array)
+    if len(array) == 0:
+        return np.zeros(0, np.int64)
+    if types.is_string_view(array.type):  # four integers each, and the first of them is its length
+        views = np.frombuffer(array.buffers()[1], np.int32, 4 * end)
+        return views[4 * first :: 4].astype(np.int64)
+    offsets = np.frombuffer(array.buffers()[1], np.int64 if types.is_large_string(array.type) else np.int32, end + 1)
+    return np.diff(offsets[first:].astype(np.int64))
+
+
+def _plain(array: Any) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Values of a column of numbers or booleans in their own type, anything where null; and where that is."""
+    from pyarrow import types
+
+    first, end = array.offset, array.offset + len(array)
+    valid, data = array.buffers()
+    null = np.zeros(len(array), bool) if valid is None else _bits(valid, end)[first:] == 0
+    if types.is_boolean(array.type):
+        return _bits(data, end)[first:], null
+    return np.frombuffer(data, array.type.to_pandas_dtype(), end)[first:], null
+
+
+def _bits(data: Any, n: int) -> "np.ndarray[Any, Any]":
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=n, bitorder="little")
 
 
 def _values(column: Column, array: Any, first: int) -> list[Value]:
     """A column as Python's values; a null and a NaN are None."""
-    if column.kind == "number":
-        numbers = _finite(column, _floats(column, array), first)
-        missing = np.flatnonzero(np.isnan(numbers)).tolist()
-        values: list[Value] = numbers.tolist()
-        for i in missing:
-            values[i] = None
-        return values
-    return _words(array) if column.kind == "text" else list(array.to_pylist())
+    if column.kind == "text":
+        return _words(array)
+    if column.kind != "number":
+        return list(array.to_pylist())
+    numbers = _finite(column, _floats(column, array, first), first)
+    values: list[Value] = numbers.tolist()
+    for i in np.flatnonzero(np.isnan(numbers)).tolist():
+        values[i] = None
+    return values
 
 
 def _words(array: Any) -> list[Value]:
@@ -211,7 +250,7 @@ def _words(array: Any) -> list[Value]:
 
 def _numbers(column: Column, array: Any, first: int) -> "np.ndarray[Any, Any]":
     """A column as float32, checked; NaN for null."""
-    numbers = _finite(column, _floats(column, array), first)
+    numbers = _finite(column, _floats(column, array, first), first)
     null = np.isnan(numbers)
     allowed = null if column.nullable else np.zeros_like(null)
     if column.categories is not None:
@@ -229,21 +268,12 @@ def _numbers(column: Column, array: Any, first: int) -> "np.ndarray[Any, Any]":
 LIMITS = {"number": (-LARGEST_NUMBER, LARGEST_NUMBER), "integer": (-(2.0**63), 2.0**63), "boolean": (0.0, 1.0)}
 
 
-def _floats(column: Column, array: Any) -> "np.ndarray[Any, Any]":
-    """As float64, NaN for null. Raises BadRow where a number would not come out as it went in."""
-    import pyarrow
-
-    try:
-        if column.kind == "integer":
-            array = array.cast(pyarrow.int64())  # from here on as JSON's: the nearest float, as the model sees it
-        exact = column.kind == "number"
-        found: np.ndarray[Any, Any] = array.cast(pyarrow.float64(), safe=exact).to_numpy(zero_copy_only=False)
-    except pyarrow.ArrowInvalid:
-        kind = "float64" if column.kind == "number" else "int64"
-        raise BadRow(
-            f"`{column.name}` holds integers that no {kind} holds exactly.", remedy="Send smaller ones."
-        ) from None
-    return found
+def _floats(column: Column, array: Any, first: int) -> "np.ndarray[Any, Any]":
+    """As float64, NaN for null; integers that it does not hold exactly are beyond the limit of every number column."""
+    values, null = _plain(array)
+    if column.kind == "integer" and values.dtype == np.uint64:
+        _refuse(column, (values > 2**63 - 1) & ~null, first, f"is beyond the limit of {2.0**63:g}")
+    return np.where(null, np.nan, values.astype(np.float64))
 
 
 def _finite(column: Column, numbers: "np.ndarray[Any, Any]", first: int) -> "np.ndarray[Any, Any]":
