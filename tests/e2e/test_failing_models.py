@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,8 @@ def test_a_version_in_whose_calls_the_only_process_crashes_twice_is_gone_before_
         assert champion(alone) == before
         assert ask(alone, GOOD).json()["version"] == before
         assert {(death["model"], death["version"], death["how"]) for death in deaths} == {("rain", deadly, "crashed")}
+        last = alone.processes["api.main"].pid
+        assert [line["version"] for line in logged(alone, "swapped") if line["pid"] == last] == [before]
         promoted = events(alone, "version.promoted")[-1]
         assert (promoted["by"], promoted["replaces"]) == ("api", deadly)
         assert "2 processes have died in calls of it" in promoted["reason"]
@@ -190,6 +193,19 @@ def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_b
         wait_until_all_answer(pair, 2)
 
     assert champion(pair) == "2"
+
+
+def test_processes_that_notice_at_once_go_back_once(pair: Installation) -> None:
+    wait_until_all_answer(pair, 2)
+    before, failed = champion(pair), serve(pair, failing.raising())
+
+    with ThreadPoolExecutor(8) as pool:  # over connections of both
+        while champion(pair) == failed:
+            [*pool.map(lambda _: ask(pair, BAD), range(16))]
+
+    assert champion(pair) == before
+    ways_back = [event for event in events(pair, "version.promoted") if event["by"] == "api"]
+    assert [(event["version"], event["replaces"]) for event in ways_back] == [(before, failed)]
 
 
 @pytest.mark.fault(44)
