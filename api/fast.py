@@ -36,6 +36,9 @@ LENGTH = frozenset({b"Content-Length", b"content-length"})
 
 Headers = list[tuple[bytes, bytes]]
 
+NO_REQUESTS: Headers = [(b"", b"")]
+"""Headers that no request has; an empty list would be those of a request that names no host."""
+
 
 class Doors(Protocol):
     @property
@@ -79,9 +82,12 @@ class Fast(Wire):
         self._body: bytes | bytearray = b""
         self._length: tuple[bytes, bytes] | None = None
         """The header that is different with every body."""
-        self._plain: Headers = []
+        self._plain: Headers = NO_REQUESTS
         """The headers that were found plain last: most clients send the same again."""
+        self._plain_authorization: bytes | None = None
+        """Who asks by these."""
         self._authorization: bytes | None = None
+        """Who asks by the request that is answered now."""
         self._says_connection = False
         self._familiar: Familiar | None = None
         """The head of the request that was answered last."""
@@ -130,6 +136,7 @@ class Fast(Wire):
             and not (self._says_connection and self.parser.get_http_version() != "1.1")
         ):
             self.unread, self._taken, self._body = 0, True, b""
+            self._authorization = self._plain_authorization
         else:
             self._body = b""  # that of the request before
             self._usual_way()
@@ -140,16 +147,16 @@ class Fast(Wire):
         A connection that is kept without a header that says so is one of HTTP/1.1.
         """
         hosts = forms = 0
-        self._plain = []
-        self._authorization, self._says_connection = None, False
+        self._plain = NO_REQUESTS
+        self._plain_authorization, self._says_connection = None, False
         for name, value in self.headers:
             name = name.lower()
             if name == b"host" and self._desk.is_known(value):
                 hosts += 1
             elif name == b"content-type" and value == JSON[1]:
                 forms += 1
-            elif name == b"authorization" and self._authorization is None:
-                self._authorization = value
+            elif name == b"authorization" and self._plain_authorization is None:
+                self._plain_authorization = value
             elif name == b"connection" and value.lower() == b"keep-alive":
                 self._says_connection = True
             elif name not in NO_MATTER:

@@ -1,10 +1,14 @@
 """One corpus against both paths: the fast one and the plain one answer alike, byte by byte but for ids and dates."""
 
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +18,16 @@ from tests.services import Installation
 from tests.wire.bodies import Body, bodies
 from tests.wire.fuzzing import STAGES, Campaign, tried
 from tests.wire.grammar import TO_ECHO, Exchange, exchanges, says
-from tests.wire.messages import HOST, JSON, chunk, head, request
+from tests.wire.messages import HOST, JSON, chunk, head, pieces, post, request, x
 from tests.wire.models import ECHO, echo_and, promote, register
-from tests.wire.pair import Pair, memory_mb, pair, stocked
+from tests.wire.pair import Pair, memory_mb, pair, stocked, token
 from tests.wire.player import LARGEST_ERROR, Heard, play, wrong
-from tests.wire.replies import Ear
+from tests.wire.replies import HEARD_WITHIN_S, Ear
 from tests.wire.streams import talk
 
 GROWTH_MB = 50
+MANY = 200_000
+PADDING = b"X-Padding: " + b"x" * 300
 CONNECTIONS = 32
 
 
@@ -46,6 +52,12 @@ def exchange_of(body: Body) -> Exchange:
     """One body as a request of its own."""
     sent = request(b"POST", f"/models/{body.model}/predict".encode(), *body.headers, body=body.content)
     return Exchange(body.name, sent, (says(*body.owed),), kept=None)
+
+
+def from_our_page(exchange: Exchange) -> Exchange:
+    """The same from a browser, which the function in front leaves to the documented route."""
+    first, rest = exchange.sent.split(b"\r\n", 1)
+    return replace(exchange, sent=first + b"\r\nOrigin: http://localhost\r\n" + rest)
 
 
 def found_wrong(both: Pair, asked: list[Exchange], cut: int | None = None) -> dict[str, Any]:
@@ -87,6 +99,17 @@ def test_bad_bodies_are_answered_alike(open_pair: Pair, row: int) -> None:
     asked = [exchange_of(body) for body in bodies() if body.row == row]
 
     assert found_wrong(open_pair, asked) == {}
+    in_front, documented = (
+        play(open_pair.plain.port, some) for some in (asked, [from_our_page(exchange) for exchange in asked])
+    )
+    for exchange, left, right in zip(asked, in_front, documented, strict=True):
+        assert said(left) == said(right), exchange.name
+
+
+def said(heard: Heard) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """What is to be the same wherever a request is answered: all but the order of headers."""
+    head, _, body = heard.masked()[0].partition(b"\r\n\r\n")
+    return heard.replies[0].status, body, sorted(line.partition(b": ")[::2] for line in head.split(b"\r\n"))
 
 
 #: What is tried, and how many connections of it; the long form stands in `test_fuzz.py`.
@@ -152,6 +175,54 @@ def test_each_of_many_connections_gets_its_own_answers_over_swaps(open_pair: Pai
 def swap(installed: Installation, versions: list[str]) -> None:
     for version in versions:
         promote(installed, ECHO, version)
+
+
+@pytest.mark.fault(35)
+def test_who_asks_on_and_on_and_does_not_read_is_not_read_either(open_pair: Pair) -> None:
+    """What he has asked is answered in order once he does read."""
+    for installed in open_pair.both:
+        before = memory_mb(installed)
+        with socket.create_connection(("127.0.0.1", installed.port), timeout=HEARD_WITHIN_S) as connection:
+            assert ask_on_and_on(connection) < MANY
+            assert memory_mb(installed) - before <= GROWTH_MB
+            ear = Ear(connection)
+            for number in range(1000):
+                reply = ear.reply()
+                assert reply is not None
+                assert f"[{float(number)}]".encode() in reply.body
+
+
+def ask_on_and_on(connection: socket.socket) -> int:
+    """Send rows until nobody takes them; return how many."""
+    asked, left = 0, b""
+    while asked < MANY:
+        if not left:
+            left = b"".join(post(x(asked + n), PADDING, target=TO_ECHO) for n in range(100))
+            asked += 100
+        if not select.select([], [connection], [], 0.5)[1]:
+            break
+        left = left[connection.send(left, socket.MSG_DONTWAIT) :]
+    return asked
+
+
+def test_whose_token_it_is_does_not_depend_on_who_asked_before(closed_pair: Pair) -> None:
+    """As behind a proxy, which sends what many ask over one connection: in one piece, or as it comes."""
+    right = token(closed_pair.plain, "client")
+    known = post(x(7), b"Authorization: Bearer " + right, target=TO_ECHO)
+    unknown = post(x(7), b"Authorization: Bearer " + b"n" * len(right), target=TO_ECHO)
+    nobody = post(x(7), target=TO_ECHO)
+    for installed, size in product(closed_pair.both, (None, 60)):
+        with socket.create_connection(("127.0.0.1", installed.port), timeout=HEARD_WITHIN_S) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ear = Ear(connection)
+            asked = [(known, 200), (unknown, 401)] * 3 + [(known, 200), (nobody, 401)] * 3
+            for sent, expected in asked:
+                for piece in pieces(sent, size if expected == 401 else None):
+                    connection.sendall(piece)
+                    time.sleep(0.002)  # so that pieces are read one by one, mostly
+                reply = ear.reply()
+                assert reply is not None
+                assert reply.status == expected, f"cut every {size}: {sent!r}"
 
 
 def test_a_client_that_goes_in_the_middle_harms_nobody(open_pair: Pair) -> None:

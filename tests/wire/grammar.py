@@ -352,6 +352,9 @@ def methods() -> Iterator[Exchange]:
 def hosts() -> Iterator[Exchange]:
     """Exactly one, and one of ours."""
     yield one("no host", echo(7, host=b"") + echo(8), says(400, 403), gives(8), kept=None)
+    bare = head(b"POST " + TO_ECHO + b" HTTP/1.1", b"Content-Length: 8") + x(7)
+    yield one("no header but a length", bare + echo(8), says(400, 403), gives(8), kept=None)
+    yield one("no header but a length, afterwards", echo(8) + bare, gives(8), says(400, 403), kept=None)
     yield one("an empty host", echo(7, host=b"Host:") + echo(8), says(400, 403), gives(8), kept=None)
     yield one("two hosts", echo(7, HOST) + echo(8), says(400, 403), gives(8), kept=None)
     yield one("two hosts, one foreign", echo(7, b"Host: evil.example") + echo(8), says(400, 403), gives(8), kept=None)
