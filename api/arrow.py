@@ -1,6 +1,6 @@
 """`/predict` with a body in Arrow's stream format: as many rows as a body of JSON may have, ten times over.
 
-Reading is done in a thread, however little there is: Arrow itself is imported with the first stream, which takes a tenth
+Reading is done in a thread, however little there is: Arrow is imported with the first stream, which takes a tenth
 of a second.
 """
 
