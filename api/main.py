@@ -41,6 +41,7 @@ from api.vitals import marks_of
 from api.wire import Wire
 from understudy import __version__
 from understudy.adapters.logging import configure_logging
+from understudy.adapters.memory import share_one_heap
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.errors import UnderstudyError
 from understudy.settings import Settings, read_settings
@@ -121,6 +122,7 @@ def in_front(app: FastAPI) -> Front:
 
 def served_here() -> Serving:
     """What this process serves by the settings of its environment; it begins to log."""
+    share_one_heap()
     settings = read_settings(os.environ)
     configure_logging(settings.logs, process="api")
     app = create_app(settings)
