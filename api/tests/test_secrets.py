@@ -121,7 +121,7 @@ def failed(installed: Installation) -> set[str]:
 def everything(installed: Installation) -> Iterator[tuple[str, str]]:
     """Each page with each role, and the answers to what nobody should send."""
     schema = installed.get("/openapi.json").json()
-    names = {"{model}": "stream", "{version}": "1", "{run}": "unreachable-1", "{id}": "0" * 25}
+    names = {"{model}": "stream", "{version}": "1", "{run}": "unreachable-1", "{id}": "0" * 25, "{row}": "0"}
     pages = {
         re.sub(r"{\w+}", lambda name: names[name[0]], path) for path, ways in schema["paths"].items() if "get" in ways
     }
