@@ -20,6 +20,9 @@ Words = tuple[bytes, bytes]
 
 END = b'"}'
 
+FEW = 16
+"""Rows of which Python finds the likeliest class before numpy has begun."""
+
 
 class Wording:
     """`{"predictions": …, "probabilities": …, "classes": …, "model": …, "version": …, "prediction_id": …}`."""
@@ -65,9 +68,9 @@ class Wording:
         if self._classes is None:
             head = self._heads[0]
             return ((head, text) for text in encode(output.ravel().tolist())[1:-1].split(b","))
-        heads = self._heads
-        numbers = encode(output.tolist())[2:-2].split(b"],[")
-        return zip([heads[i] for i in output.argmax(axis=1).tolist()], numbers, strict=True)
+        heads, rows = self._heads, output.tolist()
+        likeliest = [row.index(max(row)) for row in rows] if len(rows) <= FEW else output.argmax(axis=1).tolist()
+        return zip([heads[i] for i in likeliest], encode(rows)[2:-2].split(b"],["), strict=True)
 
     def _words(self, prediction: Any, probabilities: list[float] | None) -> Words:
         if probabilities is None:
