@@ -97,7 +97,7 @@ class Runtime:
             raise ModelFailed(f"The model {problem}.", remedy=REMEDY) from error
 
     def interruptible(self) -> Any:
-        """Options for one `run` that is given up as soon as somebody sets their `terminate`; None where it cannot be."""
+        """Options for one `run`, which is given up as soon as their `terminate` is set; None where that cannot be."""
         return self._model.interruptible()
 
     def said(self, output: "Answer | np.ndarray[Any, Any]") -> Answer:
