@@ -79,7 +79,10 @@ class Answering:
         self, served: Served, body: bytes | bytearray, asker: BatchAsker, started_s: float, role: str | None
     ) -> bool:
         """Answer within this turn of the loop; False where that cannot be, or where the body may be wrong."""
-        gather = served.gather or self.gather(served)
+        if (gather := served.gather) is None:
+            if not served.is_quick(1):
+                return self._shed(served, asker)
+            gather = self.gather(served)
         if not (gather.has_begun or self._worker.is_current()):
             return False
         if (row := served.decoder.record(body)) is not None:
@@ -93,6 +96,13 @@ class Answering:
             gather.add(rows[0], asker, started_s, role)
             return True
         return served.is_quick(len(rows)) and self._batch(served, rows, asker, started_s, role)
+
+    def _shed(self, served: Served, asker: BatchAsker) -> bool:
+        """Refuse what the lane would refuse, before anything is made for it: that is most of an overload."""
+        if served.lane is None or (refusal := served.lane.refusal(served.share_s(1), DEADLINE_S)) is None:
+            return False
+        asker.failed(refusal, served)
+        return True
 
     def _batch(self, served: Served, rows: list[Row], asker: BatchAsker, started_s: float, role: str | None) -> bool:
         self.gather(served).flush()  # the same client may have asked before

@@ -106,10 +106,16 @@ class Lane:
             self._waiting_s -= estimate_s
 
     def _admit(self, estimate_s: float, deadline_s: float) -> None:
+        if (refusal := self.refusal(estimate_s, deadline_s)) is not None:
+            raise refusal
+
+    def refusal(self, estimate_s: float, deadline_s: float) -> Overloaded | None:
+        """Why a request would not be let in now; None where it would."""
         if self._stuck:
-            raise Overloaded(f"{self._served.model} has not come back from a call.", remedy=LATER)
+            return Overloaded(f"{self._served.model} has not come back from a call.", remedy=LATER)
         if self.waiting >= MOST_WAITING or self._waiting_s + estimate_s > max(deadline_s / 2, estimate_s):
-            raise Overloaded(f"More is asked of {self._served.model} than it can answer in time.", remedy=LATER)
+            return Overloaded(f"More is asked of {self._served.model} than it can answer in time.", remedy=LATER)
+        return None
 
     def _give_up(self) -> None:
         """End the call under way, or let go of it: others may have its place among the calls."""

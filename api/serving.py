@@ -116,7 +116,7 @@ class ServingTable:
         self._store, self._loop_limit_s, self._default_model = store, loop_limit_s, default_model
         self._live: Mapping[str, Served] = {}
         self.doors: Mapping[bytes, Served] = {}
-        """Target of a request -> the version that answers it on the event loop."""
+        """Target of a request -> the version that answers it."""
         self.serves: Mapping[str, int] = {}
         """Model -> position of the promotion whose version answers."""
         self.swaps: Mapping[str, int] = {}
@@ -199,9 +199,8 @@ class ServingTable:
         log.error("%s", why, extra={"action": "champion_not_loaded", "model": model})
 
     def _doors(self) -> Mapping[bytes, Served]:
-        quick = {model: served for model, served in self._live.items() if served.is_quick(1)}
-        doors = {f"/models/{model}/predict".encode(): served for model, served in quick.items()}
-        if (default := quick.get(self._default_model)) is not None:
+        doors = {f"/models/{model}/predict".encode(): served for model, served in self._live.items()}
+        if (default := self._live.get(self._default_model)) is not None:
             doors[b"/predict"] = default
         return doors
 
