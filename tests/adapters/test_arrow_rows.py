@@ -101,6 +101,14 @@ def test_what_does_not_fit_the_signature_is_refused_in_the_words_of_json(data: p
         rows(data)
 
 
+def test_a_row_that_is_wrong_far_down_is_named_by_its_own_number() -> None:
+    many = pyarrow.concat_tables([table()] * 700 + [with_column("plan", pyarrow.array(["a", "b", "c", "a"]))])
+
+    for body in (stream(many.combine_chunks()), stream(many.combine_chunks(), rows_a_batch=900)):
+        with pytest.raises(BadInput, match="Row 2802: `plan`"):
+            rows(body)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

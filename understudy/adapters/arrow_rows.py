@@ -19,7 +19,7 @@ import numpy as np
 
 from understudy.adapters.arrow_messages import BATCH, announced, broken
 from understudy.errors import BadInput, BadRow, TooLarge
-from understudy.foreign_rows import check_count, checked, excerpt
+from understudy.foreign_rows import CHUNK_ROWS, check_count, checked, excerpt
 from understudy.parity import Answer
 from understudy.rows import EXPECTED, LARGEST_NUMBER, Row, RowDecoder
 from understudy.signature import Column, Signature, Value
@@ -42,7 +42,9 @@ def rows_of(body: bytes, decoder: RowDecoder, signature: Signature) -> list[Row]
     rows: list[Row] = []
     for first, arrays in _batches(body, signature):
         columns = [_values(column, array, first) for column, array in zip(signature.columns, arrays, strict=True)]
-        rows += checked(decoder, list(zip(*columns, strict=True)), first=first)
+        for start in range(0, len(columns[0]), CHUNK_ROWS):
+            part = [column[start : start + CHUNK_ROWS] for column in columns]
+            rows += checked(decoder, list(zip(*part, strict=True)), first=first + start)
     return rows
 
 
