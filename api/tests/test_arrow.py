@@ -1,7 +1,9 @@
 """`POST /predict` with an Arrow stream: its answer, its refusals, and who imports Arrow."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow
@@ -54,6 +56,18 @@ def test_a_stream_holds_ten_times_the_rows_of_a_body_of_json(api: given.Api) -> 
     assert "batch job" in more.json()["remedy"]
     assert "Arrow" in as_json.json()["remedy"]
     assert "batch job" in as_json.json()["remedy"]
+
+
+def test_of_many_large_bodies_at_once_some_are_read_and_the_others_told_to_come_later(api: given.Api) -> None:
+    many = stream(pyarrow.table({"x": np.linspace(0, 1, 5_000), "y": np.linspace(0, 1, 5_000)}))
+    with ThreadPoolExecutor(30) as clients:
+        answers = list(clients.map(lambda _: api.client.post("/predict", content=many, headers=AS_ARROW), range(30)))
+
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) <= {200, 429}
+    assert statuses[200] >= 2  # so many are read at a time; eight more may wait, a slow machine's not long enough
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 429)
+    assert api.client.post("/predict", content=many, headers=AS_ARROW).status_code == 200
 
 
 def test_what_reading_takes_is_taken_from_the_deadline(api: given.Api) -> None:
