@@ -35,7 +35,7 @@ class Host:
 
     def __init__(self, installed: Installation) -> None:
         self._installed, self._session = installed, requests.Session()
-        self._pid = installed.start_api().pid
+        self.pid = installed.start_api().pid
         self._keys = 0
 
     def register(self, model: str, data: bytes) -> str:
@@ -60,13 +60,13 @@ class Host:
     def tell(self, what: str) -> float:
         """Print what the process holds by now; return its MiB."""
         time.sleep(SETTLES_S)
-        now = held(self._pid)
+        now = held(self.pid)
         print(f"{what:42} {now.mib:7.1f} MiB {now.files:4} files {now.threads:3} threads")
         sys.stdout.flush()
         return now.mib
 
     def unwanted(self) -> set[str]:
-        return libraries(self._pid) & {"sklearn", "pandas", "scipy", "pyarrow", "skops", "onnx"}
+        return libraries(self.pid) & {"sklearn", "pandas", "scipy", "pyarrow", "skops", "onnx"}
 
 
 def onnx_mib(data: bytes) -> float:
