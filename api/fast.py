@@ -9,6 +9,7 @@ over to the usual way as if this class had not been there, and reaches the same 
 It builds on what uvicorn's class does inside: see `fits`.
 """
 
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -20,10 +21,10 @@ from api.familiar import MOST_DIGITS, Familiar, familiar
 from api.front import JSON, marked_response
 from api.gather import Gather
 from api.guard import CAREFUL, new_request_id
-from api.serving import Head, Served
+from api.serving import Head, Refusals, Served
 from api.wire import Wire
 from api.wording import END, Words
-from understudy.errors import UnderstudyError
+from understudy.errors import Overloaded, UnderstudyError
 
 NO_MATTER = frozenset(
     b"accept accept-encoding accept-language cache-control dnt forwarded pragma referer traceparent tracestate "
@@ -33,6 +34,10 @@ NO_MATTER = frozenset(
 """Headers that change nothing about a prediction."""
 
 LENGTH = frozenset({b"Content-Length", b"content-length"})
+
+SPREAD = 4
+"""Refusals that are written at once: `Retry-After` is not the same in all."""
+NO_REFUSALS: Refusals = None, []
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -256,10 +261,25 @@ class Fast(Wire):
         if self.transport.is_closing():
             return
         identity = new_request_id()
+        if isinstance(error, Overloaded):
+            self.transport.write(identity.encode().join(self._pieces(error, served)))
+        else:
+            self.transport.write(self._refusal(error, identity))
+
+    def _refusal(self, error: UnderstudyError, identity: str) -> bytes:
         scope = {"type": "http", "path": self.url.decode("latin-1"), "request_id": identity}
         response = marked_response(answer_any(scope, error), identity)
         lines = [b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *response.raw_headers]]
-        self.transport.write(STATUS_LINE[response.status_code] + b"".join(lines) + b"\r\n" + bytes(response.body))
+        return STATUS_LINE[response.status_code] + b"".join(lines) + b"\r\n" + bytes(response.body)
+
+    def _pieces(self, error: Overloaded, served: Served) -> list[bytes]:
+        """A refusal without its id, one of a few that are written anew each second: thousands go out in one."""
+        default, (written_for, few) = self.server_state.default_headers, served.refusals.get(error.problem, NO_REFUSALS)
+        if written_for is not default:
+            identity = new_request_id()
+            few = [self._refusal(error, identity).split(identity.encode()) for _ in range(SPREAD)]
+            served.refusals[error.problem] = default, few
+        return random.choice(few)
 
     def refuse(self, status: int, code: str, detail: str, remedy: str) -> None:
         if self._gather is not None:

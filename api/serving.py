@@ -41,6 +41,10 @@ Head = tuple[bytes, bytes, bytes]
 """Of an answer, as `api/fast.py` writes it: up to its length, up to its id, and to the end."""
 
 
+Refusals = tuple[object, list[list[bytes]]]
+"""The default headers of a second, and some answers that refuse, cut where an id stands."""
+
+
 class Served:
     """One loaded version and how many requests it is answering."""
 
@@ -59,6 +63,8 @@ class Served:
         self.head: Head = (b"", b"", b"")
         """Good with the default headers that it was written for."""
         self.head_for: object = None
+        self.refusals: dict[str, Refusals] = {}
+        """By the reason, each good with the default headers that it was written for."""
         self.in_flight = 0
         """Changed on the event loop only."""
 
