@@ -264,9 +264,9 @@ class Fast(Wire):
         if isinstance(error, Overloaded):
             self.transport.write(identity.encode().join(self._pieces(error, served)))
         else:
-            self.transport.write(self._refusal(error, identity))
+            self.transport.write(self._in_full(error, identity))
 
-    def _refusal(self, error: UnderstudyError, identity: str) -> bytes:
+    def _in_full(self, error: UnderstudyError, identity: str) -> bytes:
         scope = {"type": "http", "path": self.url.decode("latin-1"), "request_id": identity}
         response = marked_response(answer_any(scope, error), identity)
         lines = [b"%b: %b\r\n" % header for header in [*self.server_state.default_headers, *response.raw_headers]]
@@ -277,7 +277,7 @@ class Fast(Wire):
         default, (written_for, few) = self.server_state.default_headers, served.refusals.get(error.problem, NO_REFUSALS)
         if written_for is not default:
             identity = new_request_id()
-            few = [self._refusal(error, identity).split(identity.encode()) for _ in range(SPREAD)]
+            few = [self._in_full(error, identity).split(identity.encode()) for _ in range(SPREAD)]
             served.refusals[error.problem] = default, few
         return random.choice(few)
 
