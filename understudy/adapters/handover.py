@@ -67,10 +67,13 @@ class Left:
 
 @contextmanager
 def left_behind(folder: Path) -> Iterator[list[Left]]:
-    """What killed processes have left. Their files are removed after the block, where it does not raise."""
+    """What killed processes have left. Their files are removed after the block, where it does not raise.
+
+    Raises StorageUnavailable where the folder cannot be read.
+    """
     with storage_errors():
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {path: left for path in paths if (left := _read(path)) is not None}
+        found = {path: left for path in paths if (left := _read(path)) is not None}
     yield list(found.values())
     for path in found:
         path.unlink(missing_ok=True)
