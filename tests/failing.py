@@ -114,7 +114,8 @@ def hurt_in_a_call(installed: Installation, number: int) -> int:
             is_calling = any(marks(installed.home, pid))
             if is_calling:
                 os.kill(pid, number)
-            resume(pid)
+            if not is_calling or number != signal.SIGSTOP:
+                resume(pid)
             if is_calling:
                 return pid
     raise AssertionError("nobody calls a model")

@@ -1,6 +1,7 @@
 """Processes that run out of memory, grow too large, or wait for a model that does not come back. Slow, or for root."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,3 +125,22 @@ def test_a_call_that_does_not_come_back_ends_its_process_gracefully_and_takes_th
         assert champion(alone) == before
         (death,) = events(alone, "process.died")
         assert (death["version"], death["how"]) == (hanging, "hung")
+
+
+@pytest.mark.fault(44)
+def test_a_process_that_somebody_has_stopped_amid_a_call_is_replaced_and_the_model_is_not_blamed(
+    tmp_path: Path,
+) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="2") as pair:
+        pair.start_api()
+        define(pair)
+        serve(pair, failing.well())
+        version = serve(pair, failing.slow())
+        for deaths in (1, 2):
+            wait_until_all_answer(pair, 2)
+            victim = failing.hurt_in_a_call(pair, signal.SIGSTOP)
+            wait_for(lambda gone=victim: gone not in workers(pair), "its end")  # type: ignore[misc]
+            wait_for(lambda n=deaths: len(events(pair, "process.died")) == n, "word of it")  # type: ignore[misc]
+
+        assert {death["how"] for death in events(pair, "process.died")} == {"stopped"}
+        assert champion(pair) == version
