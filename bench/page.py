@@ -50,6 +50,9 @@ TRICKS = """\
 - **One turn of the event loop, no task.** A uvicorn protocol class (`api/fast.py`) takes plain predictions when their
   last byte is parsed. uvicorn would make a request cycle, a task, two events and a scope for each; none of them helps a
   model.
+- **A head is read once.** A kept connection sends the same head with every request, but for the digits of its length.
+  What begins with bytes that the parser has read before, and holds exactly one request, is known by comparing memory
+  (`api/familiar.py`).
 - **Gathering.** Rows that arrived in the same turn share one call of the model (`api/gather.py`). There is no timer: a
   lone request waits for nothing. A call in place costs several times what the same call costs in a loop of its own,
   because processor caches have been used for other things meanwhile; shared by many, that no longer matters.
