@@ -1,5 +1,6 @@
 """One corpus against both paths: the fast one and the plain one answer alike, byte by byte but for ids and dates."""
 
+import json
 import select
 import socket
 import struct
@@ -16,13 +17,14 @@ import pytest
 
 from tests.services import Installation
 from tests.wire.bodies import Body, bodies
+from tests.wire.exchange import TO_ECHO, Exchange, says
 from tests.wire.fuzzing import STAGES, Campaign, tried
-from tests.wire.grammar import TO_ECHO, Exchange, exchanges, says
+from tests.wire.grammar import exchanges
 from tests.wire.messages import HOST, JSON, chunk, head, pieces, post, request, x
 from tests.wire.models import ECHO, echo_and, promote, register
 from tests.wire.pair import Pair, memory_mb, pair, stocked, token
 from tests.wire.player import LARGEST_ERROR, Heard, play, wrong
-from tests.wire.replies import HEARD_WITHIN_S, Ear
+from tests.wire.replies import HEARD_WITHIN_S, Ear, Reply
 from tests.wire.streams import talk
 
 GROWTH_MB = 50
@@ -149,6 +151,28 @@ def refusal(installed: Installation, begun: bytes, more: bytes) -> int:
         reply = Ear(connection).reply()
         assert reply is not None
         return reply.status
+
+
+def test_rows_that_share_a_call_are_answered_as_each_alone(open_pair: Pair) -> None:
+    """The same label, and probabilities to 1e-6: a product of matrices may be added up in another order."""
+    rows = [json.dumps({"x": n / 64, "y": n / 90}).encode() for n in range(64)]
+    together = Exchange("together", b"".join(map(post, rows)), (says(200),) * len(rows))
+    alone = [Exchange("alone", post(row), (says(200),)) for row in rows]
+    for installed in open_pair.both:
+        shared = [told(reply) for reply in play(installed.port, [together])[0].replies]
+        single = [told(heard.replies[0]) for heard in play(open_pair.plain.port, alone)]
+
+        assert len(shared) == len(rows)
+        assert {label for label, _ in single} == {0, 1}
+        for (label, probability), (own, closely) in zip(shared, single, strict=True):
+            assert label == own
+            assert probability == pytest.approx(closely, abs=1e-6)
+
+
+def told(reply: Reply) -> tuple[int, float]:
+    """A label, and the probability of the second class."""
+    answer = json.loads(reply.body)
+    return answer["predictions"][0], answer["probabilities"][0][1]
 
 
 def test_each_of_many_connections_gets_its_own_answers_over_swaps(open_pair: Pair) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-from tests.wire.grammar import TO_ECHO, Exchange, exchanges
+from tests.wire.exchange import TO_ECHO, Exchange
+from tests.wire.grammar import exchanges
 from tests.wire.messages import HOST, post, request
 from tests.wire.pair import Pair, token
 from tests.wire.player import SILENT, Heard, flaw, play

@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from tests.services import Installation
-from tests.wire.grammar import Exchange
+from tests.wire.exchange import Exchange
 from tests.wire.models import serve
 from tests.workers import wait_for
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from tests.wire.grammar import Exchange, Owed
+from tests.wire.exchange import Exchange, Owed
 from tests.wire.messages import pieces, request
 from tests.wire.replies import HEARD_WITHIN_S, Ear, Reply, Unsound, masked
 

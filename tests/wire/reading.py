@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import httptools
 import numpy as np
 
-from tests.wire.grammar import TO_ECHO, TO_SLOW, Exchange, Owed, says
+from tests.wire.exchange import TO_ECHO, TO_SLOW, Exchange, Owed, says
 from tests.wire.messages import head
 from tests.wire.replies import Reply
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.wire.grammar import TO_ECHO
+from tests.wire.exchange import TO_ECHO
 from tests.wire.messages import post, x
 from tests.wire.replies import HEARD_WITHIN_S, Ear, Reply, Unsound
 

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from tests.wire.grammar import Exchange, echo, gives, says
+from tests.wire.exchange import Exchange, echo, gives, says
 from tests.wire.player import play, wrong
 
 ROW = b'{"predictions": [%d]}'
