@@ -24,18 +24,23 @@ class Listening(Protocol):
     def port(self) -> int: ...
 
 
-def serve_rain(installed: Installation, *bundles: bytes) -> None:
-    """Start the API; register a version of the model `rain` for each bundle, and promote the first."""
+def serve_rain(installed: Installation, *others: bytes) -> None:
+    """Start the API; the first version of the model `rain` serves, and others of it are registered."""
     installed.start_api()
+    serve(installed, "rain", given.bundle(), *others)
+
+
+def serve(installed: Installation, model: str, *versions: bytes) -> None:
+    """Define a model, register its versions, and promote the first."""
     scheduler = installed.token("scheduler")
-    requests.put(f"{installed.url}/models/rain", json=given.definition(), headers=scheduler, timeout=60)
-    for bundle in bundles or (given.bundle(),):
-        requests.post(f"{installed.url}/models/rain/versions", data=bundle, headers=scheduler, timeout=60)
-    assert told(installed, promotion(installed, "1"))[0] == 200
+    requests.put(f"{installed.url}/models/{model}", json=given.definition(model), headers=scheduler, timeout=60)
+    for bundle in versions:
+        requests.post(f"{installed.url}/models/{model}/versions", data=bundle, headers=scheduler, timeout=60)
+    assert told(installed, promotion(installed, "1", model))[0] == 200
 
 
-def promotion(installed: Installation, version: str) -> bytes:
-    body = {"model_name": "rain", "model_version_id": version, "override": "a test"}
+def promotion(installed: Installation, version: str, model: str = "rain") -> bytes:
+    body = {"model_name": model, "model_version_id": version, "override": "a test"}
     return asked("POST", "/model/promote", body, **installed.token("operator"))
 
 

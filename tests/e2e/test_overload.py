@@ -15,8 +15,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
+from bench.overload import dear
+from tests import bundles
 from tests.services import Installation, installation
-from tests.wires import answer, asked, closed, connected, many, promotion, serve_rain, told
+from tests.wires import answer, asked, closed, connected, many, promotion, serve, serve_rain, told
 from tests.workers import wait_for
 
 ROW = {"values": [0.1, 0.2]}
@@ -26,7 +28,7 @@ ROW = {"values": [0.1, 0.2]}
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One worker, two versions, and the first of them serves."""
     with installation(tmp_path_factory.mktemp("overload")) as found:
-        serve_rain(found, given.bundle(), given.bundle(LogisticRegression(C=0.01)))
+        serve_rain(found, given.bundle(LogisticRegression(C=0.01)))
         yield found
 
 
@@ -82,6 +84,28 @@ def test_of_200_promotions_at_once_some_are_carried_out_one_by_one_and_the_other
 def events(installed: Installation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = installed.get("/events?limit=1000").json()["items"]
     return found
+
+
+@pytest.mark.fault(41)
+@pytest.mark.fault(42)
+def test_of_what_a_dear_model_cannot_answer_in_time_most_is_refused_at_once_and_nothing_else_notices(
+    installed: Installation,
+) -> None:
+    serve(installed, "dear", bundles.by_hand({"model.onnx": dear()}, model="dear"))
+    asks = asked("POST", "/models/dear/predict", {"values": [1.0]})
+    assert told(installed, asks)[0] == 200
+    with good_traffic(installed) as seen, ExitStack() as open_:
+        herd = [open_.enter_context(connected(installed)) for _ in range(400)]
+        for connection in herd:
+            connection.sendall(asks)
+        answers = [answer(connection) for connection in herd]
+
+    assert {status for status, _ in answers} == {200, 503}
+    refusals = [text for status, text in answers if status == 503]
+    assert all(b"overloaded" in text and b"\r\nretry-after: " in text.lower() for text in refusals)
+    assert len({text.lower().partition(b"x-request-id: ")[2][:16] for text in refusals}) == len(refusals)
+    assert set(seen.kept) == set(seen.new) == {200}
+    assert told(installed, asks)[0] == 200
 
 
 @pytest.mark.fault(47)
