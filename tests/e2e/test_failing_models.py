@@ -180,6 +180,7 @@ def newest_death(installed: Installation, before: int) -> dict[str, Any]:
     return dict(deaths[-1])
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_blamed(pair: Installation) -> None:
     wait_until_all_answer(pair, 2)
     before = len(events(pair, "process.died"))
@@ -195,6 +196,7 @@ def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_b
     assert champion(pair) == "2"
 
 
+@pytest.mark.slow
 def test_processes_that_notice_at_once_go_back_once(pair: Installation) -> None:
     wait_until_all_answer(pair, 2)
     before, failed = champion(pair), serve(pair, failing.raising())
@@ -208,6 +210,7 @@ def test_processes_that_notice_at_once_go_back_once(pair: Installation) -> None:
     assert [(event["version"], event["replaces"]) for event in ways_back] == [(before, failed)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(44)
 def test_a_process_whose_event_loop_stands_still_ends_itself_and_is_replaced(pair: Installation) -> None:
     wait_until_all_answer(pair, 2)
