@@ -56,6 +56,8 @@ REMEDIES: Mapping[int, str] = {
 }
 
 LONGEST_DETAIL = 600
+MOST_BYTES = 1100
+"""Of a sentence on its way: a column may have a name in any script, or of signs that are escaped."""
 PLAIN_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 MOST_ERRORS = 10
 
@@ -79,7 +81,9 @@ def problem(
     }
     if scope.get("path", "").startswith("/v2"):  # what clients of the Open Inference Protocol read
         body["error"] = plain(f"{detail} {remedy}")
-    return Response(inert(json.dumps(body)), status, dict(headers or {}), "application/problem+json")
+    return Response(
+        inert(json.dumps(body, ensure_ascii=False)), status, dict(headers or {}), "application/problem+json"
+    )
 
 
 def inert(text: str) -> str:
@@ -91,7 +95,10 @@ def plain(text: str) -> str:
     """Cut to a length that a person reads, without what JSON or a terminal could choke on."""
     safe = text.encode("utf-8", "replace").decode()
     safe = "".join(char if char.isprintable() else " " for char in safe)
-    return safe if len(safe) <= LONGEST_DETAIL else safe[: LONGEST_DETAIL - 1] + "…"
+    cut = safe[:LONGEST_DETAIL]
+    while len(inert(json.dumps(cut, ensure_ascii=False)).encode()) > MOST_BYTES:
+        cut = cut[: len(cut) * 3 // 4]
+    return cut if cut == safe else cut[:-1] + "…"
 
 
 def answer(scope: Scope, error: UnderstudyError) -> Response:

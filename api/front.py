@@ -59,7 +59,7 @@ class Front:
             and (found := ROUTES.fullmatch(scope["path"])) is not None
         ):
             headers = dict(scope["headers"])
-            if b"origin" not in headers and not headers.get(b"content-type", b"").startswith(ARROW):
+            if b"origin" not in headers and not headers.get(b"content-type", b"").lower().startswith(ARROW):
                 await self._predict(found[1], headers, scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -1,6 +1,7 @@
 """What breaks under the API: the log's file, its lock, its volume, the store. Predictions go on with what is loaded."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import problem
 from api.tests import given
 from tests.conftest import need, nobody
 
@@ -230,3 +232,11 @@ def test_a_full_or_read_only_volume_of_the_log_costs_no_half_event_and_no_predic
     assert on_read_only
     assert api.kinds() == before
     assert api.promote("2", override="now").status_code == 200
+
+
+@pytest.mark.parametrize("sign", ["a", "é", "😀", "<", '"', "\ud800", "\0"])
+def test_the_size_of_an_error_has_an_end_whatever_a_column_is_called(sign: str) -> None:
+    found = problem({"path": "/v2/models/rain/infer", "request_id": "0" * 16}, 422, "bad_row", sign * 9999, sign * 9999)
+
+    assert len(bytes(found.body)) <= 4096
+    assert json.loads(bytes(found.body))["code"] == "bad_row"
