@@ -7,7 +7,7 @@ that a prediction changes, so any number of threads may use one.
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,20 @@ class Packer:
 
     def __init__(self, columns: int) -> None:
         self.columns, self.stride = columns, 4 * columns
-        self._row = struct.Struct(f"{columns}f").pack_into
+        self._form = struct.Struct(f"{columns}f")
 
     def into(self, buffer: bytearray, place: int, row: Sequence[Value]) -> None:
         """Write one row as number `place` of `buffer`; a null becomes NaN."""
         try:
-            self._row(buffer, place * self.stride, *row)
+            self._form.pack_into(buffer, place * self.stride, *row)
         except struct.error:
-            self._row(buffer, place * self.stride, *without_nulls(row))
+            self._form.pack_into(buffer, place * self.stride, *without_nulls(row))
 
     def pack(self, rows: Rows) -> bytes:
-        values = list(chain.from_iterable(rows))
         try:
-            return struct.pack(f"{len(values)}f", *values)
+            return b"".join(starmap(self._form.pack, rows))
         except struct.error:
-            return struct.pack(f"{len(values)}f", *without_nulls(values))
+            return b"".join(starmap(self._form.pack, map(without_nulls, rows)))
 
     def matrix(self, packed: bytes | bytearray | memoryview) -> "np.ndarray[Any, Any]":
         """The same bytes as (n, columns)."""
