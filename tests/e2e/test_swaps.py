@@ -18,6 +18,7 @@ import requests
 from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
+from bench.swap_clients import alike
 from bench.swap_tally import KINDS
 from bench.swaps import Swapper, asked_by
 from bench.swaps import prepare as prepared
@@ -105,7 +106,7 @@ def check(story: Story, known: dict[str, Any], i: int, answered: int, body: Any,
     version, allowed = body.get("version"), set(story.asked[answered - 1 :])
     if version not in allowed or header != version:
         story.wrong.append(f"{body} after {story.answered[answered - 1]} was answered")
-    elif body["probabilities"] != known[version][i]:
+    elif not alike(*body["probabilities"], *known[version][i]):  # whoever shares its call may change its last digits
         story.wrong.append(f"not what version {version} answers: {body}")
     else:
         story.right.append(i)
