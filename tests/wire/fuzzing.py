@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
+from tests.adapters.arrow_streams import stream
 from tests.wire.exchange import TO_ECHO, Exchange
 from tests.wire.grammar import exchanges
 from tests.wire.messages import HOST, post, request
 from tests.wire.pair import Pair, token
 from tests.wire.player import SILENT, Heard, flaw, play
 from tests.wire.reading import Reading, another, exchange_of
+from understudy.adapters.arrow_rows import MEDIA_TYPE
 
 LONGEST = 3000
 """Bytes of an exchange of the corpus that is changed."""
@@ -94,6 +97,7 @@ CHANGING = (
     b"/health",
     b"/predictions",
     b"/v2",
+    b"/invocations",
     b"/job",
 )
 """What tells of the process itself, or of what time it is."""
@@ -244,7 +248,19 @@ def seeds() -> list[bytes]:
         one.sent for one in exchanges() if len(one.sent) < LONGEST and not one.closed and b"Deadline" not in one.sent
     ]
     rows = [post(b'{"x": %d}' % n, target=TO_ECHO) for n in (11, 12, 13)]
-    return [*found, *rows, b"".join(rows), request(b"GET", b"/models"), request(b"GET", b"/openapi.json")]
+    return [*found, *rows, b"".join(rows), request(b"GET", b"/models"), request(b"GET", b"/openapi.json"), *others()]
+
+
+def others() -> list[bytes]:
+    """A row in the words of other protocols."""
+    split = b'{"dataframe_split": {"columns": ["x"], "data": [[5]]}}'
+    tensor = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [5]}]}'
+    arrow = stream(pyarrow.table({"x": [5.0, 6.0]}))
+    return [
+        post(split, target=b"/invocations?model=echo"),
+        post(tensor, target=b"/v2/models/echo/infer"),
+        request(b"POST", TO_ECHO, b"Content-Type: " + MEDIA_TYPE.encode(), body=arrow),
+    ]
 
 
 def changed(parts: Sequence[bytes], changes: Sequence[Change]) -> bytes:
