@@ -43,6 +43,9 @@ LOOK_EVERY_S = 0.2
 TICK_S = 0.1
 """Between two ticks of uvicorn's loop."""
 PATIENT_LOOK_EVERY_S = 1.0
+UNREAD_BYTES = 128 * 1024
+"""Of an answer, in the system's hands beyond what a client is ready to take. It would hold some 4 MB for each client
+that does not read, and we would not see that he does not."""
 STARTS_WITHIN_S = 60.0
 """Imports take seconds on a busy machine: who was killed for them would be killed for ever."""
 LONGEST_PAUSE_S = 30.0
@@ -102,6 +105,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listening in second_handles(self.servers):
+            with listening, suppress(OSError):  # connections have it from the socket that they came by
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNREAD_BYTES)
         self._crowd.look()
 
     async def on_tick(self, counter: int) -> bool:
