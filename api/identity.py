@@ -21,10 +21,10 @@ class Identities:
     def take(self, n: int) -> tuple[bytes, int]:
         """The stamp of this moment, and the first of `n` numbers that are the caller's."""
         self._ms = max(self._ms, time.time_ns() // 1_000_000)
-        first = self._next
-        self._next = (first + n) % NUMBERS
+        first = self._next if self._next + n <= NUMBERS else 0  # an id has so many digits and no more
+        self._next = first + n
         return b"%011x" % self._ms, first
 
     def of(self, stamp: bytes, number: int) -> bytes:
         """The id of one request."""
-        return b"%b%08x%b" % (stamp, number % NUMBERS, self.process)
+        return b"%b%08x%b" % (stamp, number, self.process)

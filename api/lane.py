@@ -44,7 +44,6 @@ class Request:
     """Decodes the body; in the lane's thread, because it may be large."""
     future: "asyncio.Future[tuple[Taken, Any]]"
     estimate_s: float
-    calling: bool = False
     taken: Taken | None = None
 
 
@@ -73,6 +72,8 @@ class Lane:
         """Requests that are not answered yet."""
         self._waiting_s = 0.0
         self._stuck = False
+        self._calling: Sequence[Request] = ()
+        """Whose rows are in the call under way."""
         self._options: Any = None
         self._lock = Lock()
         Thread(target=self._work, name=f"lane {served.model}", daemon=True).start()
@@ -95,15 +96,14 @@ class Lane:
             async with asyncio.timeout(deadline_s):
                 return await request.future
         except TimeoutError:
-            if request.calling:
-                self._give_up()
+            self._give_up(request)
             raise DeadlinePassed(
                 f"{self._served.model} did not answer within {deadline_s:g} s.",
                 remedy="Ask for fewer rows at a time, or allow more with X-Request-Deadline-Ms.",
             ) from None
         finally:
             self.waiting -= 1
-            self._waiting_s -= estimate_s
+            self._waiting_s = self._waiting_s - estimate_s if self.waiting else 0.0  # floats do not come back to it
 
     def _admit(self, estimate_s: float, deadline_s: float) -> None:
         if (refusal := self.refusal(estimate_s, deadline_s)) is not None:
@@ -117,9 +117,14 @@ class Lane:
             return Overloaded(f"More is asked of {self._served.model} than it can answer in time.", remedy=LATER)
         return None
 
-    def _give_up(self) -> None:
-        """End the call under way, or let go of it: others may have its place among the calls."""
+    def _give_up(self, request: Request) -> None:
+        """End the call that `request` is in, or let go of it, where nobody waits for it any more.
+
+        Others may then have its place among the calls.
+        """
         with self._lock:
+            if request not in self._calling or not all(one.future.done() for one in self._calling):
+                return
             if self._options is not None:
                 self._options.terminate = True
             elif not self._stuck:
@@ -177,12 +182,14 @@ class Lane:
 
     def _call(self, requests: list[Request]) -> None:
         self._lanes.calls.acquire()
+        requests = [request for request in requests if not request.future.done()]  # that may have taken long
         try:
+            if not requests:
+                return
+            rows, options = self._joined(requests), self._served.runtime.interruptible()
             with self._lock:
-                self._options = self._served.runtime.interruptible()
-            for request in requests:
-                request.calling = True
-            result: Any = self._served.call(self._joined(requests), self._options)
+                self._calling, self._options = requests, options
+            result: Any = self._served.call(rows, options)
         except UnderstudyError as error:
             result = error
         finally:
@@ -195,7 +202,7 @@ class Lane:
 
     def _leave_call(self) -> None:
         with self._lock:
-            self._options = None
+            self._calling, self._options = (), None
             if not self._stuck:
                 self._lanes.calls.release()
             self._stuck = False

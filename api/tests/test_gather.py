@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from api.answering import Answering
 from api.breaker import Breakers
 from api.cost import FULL, Cost
 from api.fit import NUMBERS, Nobody
+from api.identity import DIGITS, NUMBERS, Identities
 from api.lane import MOST_WAITING
 from api.mark import Marks
 from api.serving import Served
@@ -257,3 +259,55 @@ def test_a_deadline_that_has_passed_before_is_told_without_asking(stage: Callabl
 
     assert isinstance(asyncio.run(asked.ask(1, deadline_s=0.0)), DeadlinePassed)
     assert asked.model.calls == []
+
+
+def test_a_deadline_that_passes_while_the_answer_is_on_its_way_costs_nobody_else_anything(
+    stage: Callable[..., Stage],
+) -> None:
+    asked = stage(DEAR)
+
+    async def late() -> list[str | UnderstudyError]:
+        asked.model.go_on.clear()
+        first = asyncio.create_task(asked.ask(1, deadline_s=0.2))
+        await asyncio.to_thread(asked.model.began.wait)
+        asked.model.go_on.set()
+        time.sleep(0.5)  # the loop stands still; the call has come back meanwhile, and its deadline has passed
+        return [await first, await asked.ask(2, deadline_s=60.0)]
+
+    first, second = asyncio.run(late())
+
+    assert isinstance(first, DeadlinePassed) or first == "2.0"
+    assert second == "4.0"
+    assert asked.hung == 0
+
+
+def test_a_call_goes_on_while_somebody_waits_for_it(stage: Callable[..., Stage]) -> None:
+    asked = stage(DEAR, Obedient)
+
+    async def two() -> list[str | UnderstudyError]:
+        asked.model.go_on.clear()
+        first = asyncio.create_task(asked.ask(0, deadline_s=60.0))
+        await asyncio.to_thread(asked.model.began.wait)
+        short = asyncio.create_task(asked.ask(1, deadline_s=0.3))
+        patient = asyncio.create_task(asked.ask(2, deadline_s=60.0))
+        await asyncio.sleep(0.05)
+        asked.model.began.clear()
+        asked.model.go_on.set()
+        await first
+        asked.model.go_on.clear()
+        found = [await short]
+        asked.model.go_on.set()
+        return [*found, await patient]
+
+    _, patient = asyncio.run(two())
+
+    assert patient == "4.0"
+
+
+def test_an_id_has_the_same_length_when_the_numbers_begin_again() -> None:
+    identities = Identities()
+    identities.take(NUMBERS - 3)
+
+    stamp, first = identities.take(5)
+
+    assert {len(identities.of(stamp, first + i)) for i in range(5)} == {DIGITS}
