@@ -13,7 +13,8 @@ from api.answered import Answered
 from api.answering import Answering
 from api.breaker import Breakers
 from api.cost import FULL, Cost
-from api.fit import NUMBERS, Nobody
+from api.fit import NUMBERS as SIGNATURE
+from api.fit import Nobody
 from api.identity import DIGITS, NUMBERS, Identities
 from api.lane import MOST_WAITING
 from api.mark import Marks
@@ -29,7 +30,7 @@ class Doubling:
     """A model of one number: twice of it. It fails where 1313 is among its rows, and waits while it is told to."""
 
     packer = Packer(1)
-    signature = NUMBERS
+    signature = SIGNATURE
 
     def __init__(self) -> None:
         self.calls: list[int] = []
