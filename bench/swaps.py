@@ -105,9 +105,8 @@ def asked_by(world: World, connections: int, processes: int) -> Iterator[Clients
     clients = Clients(world, connections=connections, processes=processes)
     try:
         yield clients
-    except BaseException:
-        clients.stop()
-        raise
+    finally:
+        clients.give_up()
 
 
 def campaign(installed: Installation, asked_for: argparse.Namespace) -> bool:
