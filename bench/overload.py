@@ -81,7 +81,8 @@ class Connection(asyncio.Protocol):
     """Sends one request at a time."""
 
     def __init__(self) -> None:
-        self._data, self._answer = b"", asyncio.get_running_loop().create_future()
+        self._data = b""
+        self._answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # that is what comes
         self.transport = transport
