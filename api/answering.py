@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 
 from api.answered import Answered
 from api.gather import Asker, Gather, asking
@@ -20,6 +21,7 @@ from api.lane import Hung, Lanes, Taken
 from api.serving import Served
 from api.wording import Words
 from understudy.errors import DeadlinePassed, UnderstudyError
+from understudy.parity import Answer
 from understudy.rows import Row
 
 Rows = Sequence[Row] | np.ndarray[Any, Any]
@@ -109,8 +111,9 @@ class Answering:
         taken = packed(served, rows)
         try:
             output = served.call(asking(taken[0], served))
-        except UnderstudyError:
-            return False
+        except UnderstudyError as error:
+            asker.failed(error, served)
+            return True
         identity = self._note(served, taken, output, started_s, role)
         asker.answered_many(served.wording.many(output, identity), identity, served)
         return True
@@ -131,6 +134,7 @@ class Answering:
     ) -> tuple[bytes, bytes, Served]:
         started_s = time.perf_counter()
         served = await self.serving(model, deadline_s=deadline_s)
+        deadline_s -= time.perf_counter() - started_s
         if len(body) > SMALL:
             found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), 1, deadline_s)
         else:
@@ -141,7 +145,7 @@ class Answering:
             found = await self._called(served, rows, deadline_s)
         identity = self._note(served, *found, started_s, role)
         await self._kept()
-        return served.wording.many(found[1], identity), identity, served
+        return await self._worded(served, found[1], identity), identity, served
 
     async def ask(
         self, served: Served, rows: Rows, *, started_s: float, role: str | None = None, deadline_s: float = DEADLINE_S
@@ -162,9 +166,13 @@ class Answering:
     async def serving(self, model: str, *, deadline_s: float = DEADLINE_S) -> Served:
         """The version that answers for a model now. Raises NotFound, NothingServes and DeadlinePassed."""
         if deadline_s <= 0:
-            raise DeadlinePassed("The deadline had passed before the model was asked.", remedy="Allow more time.")
+            raise DeadlinePassed("The deadline had passed before the model was asked.", remedy=MORE_TIME)
         if not self._worker.is_current():
-            await self._worker.current(model)
+            try:
+                async with asyncio.timeout(deadline_s):
+                    await self._worker.current(model)
+            except TimeoutError:
+                raise DeadlinePassed(f"A newer version of {model} was still being loaded.", remedy=MORE_TIME) from None
         return self.find(model)
 
     def gather(self, served: Served) -> Gather:
@@ -194,6 +202,12 @@ class Answering:
         with served.request():
             lane = self.lanes.of(served)
             return await lane.ask(read, estimate_s=served.share_s(rows), deadline_s=deadline_s)
+
+    async def _worded(self, served: Served, output: Any, identity: bytes) -> bytes:
+        """The answer to many rows; what is long is written beside the event loop."""
+        if served.is_short(said(output)):
+            return served.wording.many(output, identity)
+        return await run_in_threadpool(served.wording.many, output, identity)
 
     def _note(self, served: Served, taken: Taken, output: Any, started_s: float, role: str | None) -> bytes:
         """Give the request its id, and its call to the records."""
@@ -247,3 +261,11 @@ def packed(served: Served, rows: Rows) -> Taken:
         return rows.tobytes(), len(rows)
     packer = served.runtime.packer
     return (rows if packer is None else packer.pack(rows)), len(rows)
+
+
+def said(output: Any) -> int:
+    """How many rows an output answers."""
+    return len(output.predictions if isinstance(output, Answer) else output)
+
+
+MORE_TIME = "Allow more time with X-Request-Deadline-Ms."

@@ -74,6 +74,7 @@ class Breaker:
         "_place",
         "_probing",
         "_told_s",
+        "_under_way",
         "began_s",
         "is_open",
         "model",
@@ -87,35 +88,42 @@ class Breaker:
         self.model, self.version, self.tally = model, version, Tally()
         self._marks, self._accuse, self._held = marks, accuse, held
         self._memory, self._place = marks.memory, marks.take(model, version)
-        self._lock, self._probing = Lock(), False
+        self._lock, self._probing, self._under_way = Lock(), False, 0
         self._next_s, self._told_s = 0.0, float("-inf")
         self.began_s = 0.0
-        """When the newest call began."""
+        """When it was called while nobody else was calling it: the event loop and a lane may both do that."""
         self.is_open = held is not None
 
-    def enter(self) -> None:
-        """A call begins. Raises ModelUnhealthy."""
-        if self.is_open:
-            self._admit()
-        self.tally.calls += 1
-        self.began_s = monotonic()
-        self._memory[self._place] = 1
+    def enter(self) -> bool:
+        """A call begins; True where it is the trial of a version that failed. Raises ModelUnhealthy."""
+        trial = self.is_open and self._admit()
+        with self._lock:
+            self.tally.calls += 1
+            self._under_way += 1
+            if self._under_way == 1:
+                self.began_s = monotonic()
+                self._memory[self._place] = 1
+        return trial
 
-    def leave(self) -> None:
+    def leave(self, trial: bool) -> None:
         """The call has ended, one way or the other."""
-        self._memory[self._place] = 0
-        if self._probing:
-            self._probing, self.tally = False, Tally()
-            self.is_open = self._held is not None
+        with self._lock:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._memory[self._place] = 0
+            if trial and self._probing:
+                self._probing, self.tally = False, Tally()
+                self.is_open = self._held is not None
 
-    def failed(self) -> None:
-        """The call under way failed."""
+    def failed(self, trial: bool = False) -> None:
+        """A call under way failed."""
         now_s = monotonic()
         with self._lock:
             self.tally.fail(now_s)
-            if self._probing or self.tally.answers_nobody:
+            if trial or self.tally.answers_nobody:
                 self.is_open, self._next_s = True, now_s + OPEN_FOR_S
-            self._probing = False
+            if trial:
+                self._probing = False
             told, due = self._told_s, self.tally.is_failing
             if due and now_s - told > TOLD_EVERY_S:
                 self._told_s = now_s
@@ -144,13 +152,14 @@ class Breaker:
     def words(self) -> str:
         return self._held or self.tally.words
 
-    def _admit(self) -> None:
+    def _admit(self) -> bool:
         """Let one call through when it is time for a trial."""
         with self._lock:
             now_s = monotonic()
             if self._held is not None or self._probing or now_s < self._next_s:
                 raise self.refusal()
             self._probing = True
+            return True
 
     def __del__(self) -> None:
         self._marks.give_back(self._place)

@@ -78,7 +78,9 @@ class Gather:
         with_role, self._asked, self._with_role, self.has_begun = self._with_role, [], False, False
         rows = self._taken(len(asked))
         try:
-            output = self._served.call(self._matrix[: len(asked)] if self._packer is not None else rows)
+            output = self._served.call(
+                self._matrix[: len(asked)] if self._packer is not None else rows, shared=len(asked) > 1
+            )
         except UnderstudyError as error:
             if len(asked) == 1:
                 asked[0][0].failed(error, self._served)

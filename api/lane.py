@@ -189,7 +189,7 @@ class Lane:
             rows, options = self._joined(requests), self._served.runtime.interruptible()
             with self._lock:
                 self._calling, self._options = requests, options
-            result: Any = self._served.call(rows, options)
+            result: Any = self._served.call(rows, options, shared=len(requests) > 1)
         except UnderstudyError as error:
             result = error
         finally:

@@ -187,8 +187,11 @@ class Recorder:
 
 def size_of(call: "Answered") -> int:
     """About how many bytes a call holds in memory."""
-    inputs = len(call.rows) if isinstance(call.rows, bytes) else 48 * call.n * len(call.rows[0])
-    return 300 + inputs + 100 * call.n
+    if isinstance(call.rows, bytes):
+        return 300 + len(call.rows) + 100 * call.n + getattr(call.output, "nbytes", 0)
+    texts = sum(len(value) for row in call.rows for value in row if isinstance(value, str))
+    outputs = 48 * call.n * len(call.served.signature.classes or ())
+    return 300 + 48 * call.n * len(call.rows[0]) + texts + 100 * call.n + outputs
 
 
 def taken(waiting: deque[T]) -> list[T]:

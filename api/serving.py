@@ -37,6 +37,9 @@ BEGUN_WITHIN_S = 0.1
 """Whoever found a version just before it was replaced is counted among its requests by then."""
 
 
+NUMBERS_AT_ONCE = 4000
+"""In or out: each is read or written in a quarter of a microsecond."""
+
 Head = tuple[bytes, bytes, bytes]
 """Of an answer, as `api/fast.py` writes it: up to its length, up to its id, and to the end."""
 
@@ -69,28 +72,37 @@ class Served:
         """Changed on the event loop only."""
 
     def is_quick(self, rows: int) -> bool:
-        """Whether the event loop may wait for a call of so many rows."""
-        return self._shares if rows <= FULL else self.cost.of(rows) <= self._loop_limit_s
+        """Whether the event loop may wait for a call of so many rows, and for what is read and written around it."""
+        return self._shares if rows <= FULL else self.is_short(rows) and self.cost.of(rows) <= self._loop_limit_s
+
+    def is_short(self, rows: int) -> bool:
+        """Whether so many rows are read, and their answer is written, in about a millisecond."""
+        width = max(len(self.signature.columns), len(self.signature.classes or ()))
+        return rows * width <= NUMBERS_AT_ONCE
 
     def share_s(self, rows: int) -> float:
         """What a request of so many rows adds to the calls that it waits for: many of one row share a call."""
         return max(self.cost.of(FULL) / FULL * rows, self.cost.of(rows) if rows > FULL else 0.0)
 
-    def call(self, rows: Any, options: Any = None) -> Any:
+    def call(self, rows: Any, options: Any = None, *, shared: bool = False) -> Any:
         """Ask the model; every call of every way passes here. Takes, gives and raises what `Runtime.run` does.
 
         Raises ModelUnhealthy where it must not be asked.
+
+        Args:
+            shared: of several requests, which are asked one by one where this fails: only then is it counted whose.
         """
         breaker = self.breaker
-        breaker.enter()
+        trial = breaker.enter()
         try:
             return self.runtime.run(rows, options)
         except ModelFailed:
-            if options is None or not options.terminate:  # what was given up is counted by whoever did
-                breaker.failed()
+            given_up = options is not None and options.terminate  # counted by whoever did
+            if trial or not (shared or given_up):
+                breaker.failed(trial)
             raise
         finally:
-            breaker.leave()
+            breaker.leave(trial)
 
     @contextmanager
     def request(self) -> Iterator[None]:

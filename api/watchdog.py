@@ -60,7 +60,7 @@ class Watchdog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._moved = True
         self._still_s = 0.0
-        self._calls: dict[Breaker, tuple[int, float]] = {}
+        self._calls: dict[Breaker, tuple[float, float]] = {}
         self._stop = Event()
         self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -127,11 +127,11 @@ class Watchdog:
 
     def _follow_calls(self) -> None:
         """Note which calls are still those of the look before."""
-        now = {breaker: breaker.tally.calls for breaker in self._breakers.calling()}
+        now = {breaker: breaker.began_s for breaker in self._breakers.calling()}
         before = self._calls
         self._calls = {
-            breaker: (calls, before[breaker][1] + LOOK_EVERY_S if before.get(breaker, (-1,))[0] == calls else 0.0)
-            for breaker, calls in now.items()
+            breaker: (began_s, before[breaker][1] + LOOK_EVERY_S if before.get(breaker, (-1,))[0] == began_s else 0.0)
+            for breaker, began_s in now.items()
         }
 
     def _look_at_calls(self) -> None:

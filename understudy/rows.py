@@ -81,6 +81,7 @@ class RowDecoder:
         above `max_rows`.
         """
         shape = _shape_of(body)
+        self._check_number(body, shape)
         try:
             rows = self._read(body, shape)
         except msgspec.ValidationError as error:
@@ -89,6 +90,20 @@ class RowDecoder:
             raise BadInput("The body is not JSON in UTF-8.", remedy="Send one JSON object.") from None
         self._check(rows, body, shape)
         return rows
+
+    def _check_number(self, body: bytes, shape: Shape) -> None:
+        """Refuse far too many rows before values are made of them: of 16 MiB there may be millions."""
+        sign = {"values": "[", "records": "{", "flat": "," if len(self._columns) == 1 else ""}.get(shape, "")
+        if sign and not self._texts and not any(sign in column.name for column in self._columns):
+            rows = _count(body, sign) + (1 if sign == "," else -1)
+            if rows > self._max_rows and _count(body, ",") >= rows - 1:  # and is not only deep
+                raise self._too_many(rows)
+
+    def _too_many(self, rows: int) -> TooLarge:
+        return TooLarge(
+            f"The body holds {rows} rows; at most {self._max_rows} are answered at once.",
+            remedy="Send fewer rows at a time, an Arrow stream, or leave a whole table to a batch job.",
+        )
 
     def _read(self, body: bytes, shape: Shape) -> list[Row]:
         try:
@@ -129,13 +144,10 @@ class RowDecoder:
         if not rows:
             raise BadRow("The body holds no rows.", remedy="Send at least one row.")
         if len(rows) > self._max_rows:
-            raise TooLarge(
-                f"The body holds {len(rows)} rows; at most {self._max_rows} are answered at once.",
-                remedy="Send fewer rows at a time, an Arrow stream, or leave a whole table to a batch job.",
-            )
+            raise self._too_many(len(rows))
         wrapped = 0 if shape == "record" else 1
         named = len(rows) * len(self._columns) if shape in ("record", "records") else 0
-        if _colons(body) != wrapped + named:  # colons inside texts, or a name that was given twice
+        if _count(body, ":") != wrapped + named:  # colons inside texts, or a name that was given twice
             _check_distinct_names(body)
         for i in self._texts:
             if any(NULL_TEXT in (row[i] or "") for row in rows):  # type: ignore[operator]
@@ -242,13 +254,13 @@ def _shape_of(body: bytes) -> Shape:
     return "values" if found.group(3) else "flat"
 
 
-def _colons(body: bytes) -> int:
+def _count(body: bytes, sign: str) -> int:
     """How many there are; where there may be thousands, by comparing many bytes at a time."""
     if len(body) < MANY_BYTES:
-        return body.count(b":")
+        return body.count(sign.encode())
     import numpy as np  # here, so that whoever names a model does not wait for it
 
-    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(":")))
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord(sign)))
 
 
 def _wrapper(name: str, kind: Any) -> Any:

@@ -35,10 +35,10 @@ def marked(tmp_path: Path) -> Iterator[Breakers]:
 
 
 def call(breaker: Breaker, *, fails: bool = False) -> None:
-    breaker.enter()
+    trial = breaker.enter()
     if fails:
         breaker.failed()
-    breaker.leave()
+    breaker.leave(trial)
 
 
 def test_a_version_that_only_fails_is_accused_once_and_refused(breakers: Breakers) -> None:
@@ -219,3 +219,29 @@ def test_a_first_champion_that_kills_processes_is_refused_and_a_person_is_told(r
 
 def test_the_system_says_how_much_memory_is_held() -> None:
     assert 10 * 2**20 < resident_bytes() < 100 * 2**30
+
+
+def test_a_call_that_ends_leaves_the_mark_of_one_that_goes_on(marked: Breakers) -> None:
+    breaker = marked.of("rain", "1")
+    long = breaker.enter()
+
+    call(breaker)
+
+    assert breaker.is_calling
+    breaker.leave(long)
+    assert not breaker.is_calling
+
+
+def test_a_call_that_began_before_the_trial_does_not_end_it(breakers: Breakers) -> None:
+    breaker = breakers.of("rain", "1")
+    early = breaker.enter()
+    for _ in range(FAILURES):
+        call(breaker, fails=True)
+    breaker._next_s = 0.0  # its time has come
+    trial = breaker.enter()
+
+    breaker.leave(early)
+
+    assert trial and breaker.is_open
+    breaker.leave(trial)
+    assert not breaker.is_open
