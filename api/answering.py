@@ -85,7 +85,7 @@ class Answering:
             if not served.is_quick(1):
                 return self._shed(served, asker)
             gather = self.gather(served)
-        if not (gather.has_begun or self._worker.is_current()):
+        if not self._worker.is_current():
             return False
         if (row := served.decoder.record(body)) is not None:
             gather.add(row, asker, started_s, role)

@@ -123,7 +123,7 @@ async def on_ours(request: Request, error: Exception) -> Response:
 def answer_any(scope: Scope, error: Exception) -> Response:
     """The answer to whatever a route has raised; what is our own fault is told to the log."""
     if not isinstance(error, UnderstudyError):
-        log.error("a request failed unexpectedly", exc_info=error, extra={"action": "bug"})
+        log.error("a request failed unexpectedly", exc_info=error, extra={"action": "bug", **named(scope)})
         return problem(
             scope,
             500,
@@ -132,11 +132,16 @@ def answer_any(scope: Scope, error: Exception) -> Response:
             "Report it with this request_id; the log has the details.",
         )
     if status_of(error) >= 500 and not isinstance(error, QUIET):
-        log.warning("%s", error, extra={"action": "request_failed", "code": error.code})
+        log.warning("%s", error, extra={"action": "request_failed", "code": error.code, **named(scope)})
     return answer(scope, error)
 
 
-QUIET = (errors.NothingServes, errors.Overloaded)
+def named(scope: Scope) -> dict[str, Any]:
+    """By what the log lets a request be found again that somebody reports."""
+    return {"request_id": scope.get("request_id"), "path": plain(scope.get("path", ""))}
+
+
+QUIET = (errors.NothingServes, errors.Overloaded, errors.ModelUnhealthy, errors.DeadlinePassed)
 """Many of these come at once, and a counter tells how many."""
 
 

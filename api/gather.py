@@ -45,8 +45,6 @@ class Gather:
         self._loop = asyncio.get_running_loop()
         self._packer = served.runtime.packer
         self._asked: list[Asked] = []
-        self.has_begun = False
-        """Somebody has asked in this turn of the loop."""
         self._with_role = False
         self._rows: list[Row] = []
         if self._packer is not None:
@@ -64,7 +62,6 @@ class Gather:
         if role is not None:
             self._with_role = True
         if n == 0:
-            self.has_begun = True
             self._served.in_flight += 1
             self._loop.call_soon(self.flush)
         elif n + 1 == FULL:
@@ -75,7 +72,7 @@ class Gather:
         asked = self._asked
         if not asked:
             return
-        with_role, self._asked, self._with_role, self.has_begun = self._with_role, [], False, False
+        with_role, self._asked, self._with_role = self._with_role, [], False
         rows = self._taken(len(asked))
         try:
             output = self._served.call(

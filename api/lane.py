@@ -142,15 +142,20 @@ class Lane:
         self._queue.put(None)
 
     def _work(self) -> None:
-        held: Request | None = None
-        while (first := held or self._queue.get()) is not None:
+        held: list[Request] = []
+        while (first := held.pop() if held else self._queue.get()) is not None:
             try:
-                held, requests = self._together(first)
-                if requests:
-                    self._call(requests)
+                held += self._served_together(first)
             except Exception:
-                held = None
                 log.exception("a lane met a bug; whoever waits is told at his deadline", extra={"action": "bug"})
+            del first  # with its body; the next request may be long in coming
+
+    def _served_together(self, first: Request) -> list[Request]:
+        """Call the model for a request, and those that wait with it; give back who has to wait for the next call."""
+        held, requests = self._together(first)
+        if requests:
+            self._call(requests)
+        return [] if held is None else [held]
 
     def _together(self, first: Request) -> tuple[Request | None, list[Request]]:
         """Requests for one call, and the one that did not fit any more."""
@@ -182,14 +187,14 @@ class Lane:
 
     def _call(self, requests: list[Request]) -> None:
         self._lanes.calls.acquire()
-        requests = [request for request in requests if not request.future.done()]  # that may have taken long
         try:
+            options = self._served.runtime.interruptible()
+            with self._lock:  # to wait for a place may have taken long
+                requests = [request for request in requests if not request.future.done()]
+                self._calling, self._options = requests, options
             if not requests:
                 return
-            rows, options = self._joined(requests), self._served.runtime.interruptible()
-            with self._lock:
-                self._calling, self._options = requests, options
-            result: Any = self._served.call(rows, options, shared=len(requests) > 1)
+            result: Any = self._served.call(self._joined(requests), options, shared=len(requests) > 1)
         except UnderstudyError as error:
             result = error
         finally:

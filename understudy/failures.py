@@ -74,6 +74,10 @@ class Tally:
         return f"{self.failures} of its last {self.calls - self.began_calls} calls failed"
 
 
+WAY_BACK = "failing-"
+"""How the key of a promotion begins that undid a failing champion."""
+
+
 def grievance(model: Model, now: datetime) -> str | None:
     """Why the champion must not go on, as far as the log knows; None where it may."""
     if not model.promotions:
@@ -92,20 +96,26 @@ def grievance(model: Model, now: datetime) -> str | None:
 def way_back(model: Model, why: str) -> Wish | None:
     """The promotion that follows where the champion fails; None where it has to stay.
 
-    Its key is made of what it undoes: whoever notices the same, in whatever process, wishes the same.
+    Its key is made of what it undoes: whoever notices the same, in whatever process, wishes the same. One step only: a
+    champion that came back in this way stays, or odd rows of one client would lead back to the first of all.
     """
-    if len(model.line) < 2 or policy(model) == "keep":
+    if len(model.line) < 2 or policy(model) == "keep" or has_come_back(model):
         return None
     failing, before = model.line[-1], model.line[-2]
     return Wish(
         model=model.name,
         version=before,
-        key=f"failing-{model.name}-{failing}-{model.promotions[-1].position}",
+        key=f"{WAY_BACK}{model.name}-{failing}-{model.promotions[-1].position}",
         by="api",
         how="demotion",
         reason=f"Version {failing} {FAILING}: {why}.",
         expects=failing,
     )
+
+
+def has_come_back(model: Model) -> bool:
+    """Whether the champion is one because the one after it failed."""
+    return model.promotions[-1].key.startswith(WAY_BACK)
 
 
 def policy(model: Model) -> str:
@@ -137,4 +147,6 @@ def is_noted(model: Model) -> bool:
 def why_it_stays(model: Model) -> str:
     if policy(model) == "keep":
         return 'It stays, as its definition says: on_failure="keep".'
+    if has_come_back(model):
+        return "It stays: it came back by itself when the one after it failed, and what is asked may be at fault."
     return "It stays: there is no earlier champion to go back to."

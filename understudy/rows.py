@@ -87,7 +87,7 @@ class RowDecoder:
         except msgspec.ValidationError as error:
             raise self._explained(str(error), shape) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadInput("The body is not JSON in UTF-8.", remedy="Send one JSON object.") from None
+            raise BadInput("The body is not JSON in UTF-8.", remedy=_unreadable(body)) from None
         self._check(rows, body, shape)
         return rows
 
@@ -252,6 +252,15 @@ def _shape_of(body: bytes) -> Shape:
     if found.group(1):
         return "records"
     return "values" if found.group(3) else "flat"
+
+
+def _unreadable(body: bytes) -> str:
+    """What to do about a body that is no JSON: what most often is the reason."""
+    if not body.strip():
+        return "The body is empty: send one JSON object."
+    if re.search(rb"[\s:,\[]-?(?:NaN|Infinity)\b", body[:MANY_BYTES]):
+        return "NaN and Infinity are no JSON: send null for what is missing, where the model takes it."
+    return "Send one JSON object."
 
 
 def _count(body: bytes, sign: str) -> int:

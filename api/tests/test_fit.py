@@ -42,10 +42,34 @@ class Mute(Fast):
         return
 
 
-@pytest.mark.parametrize("broken", [Forgetful, Hasty])
+class Generous(Fast):
+    """Says everything twice, and the second time only later."""
+
+    def _send(self, *given: Any) -> None:
+        super()._send(*given)
+        self.in_flight += 1
+        self.loop.call_later(0.001, super()._send, *given)
+
+
+class Miscounting(Fast):
+    """Believes for ever that it has something to answer."""
+
+    def _send(self, *given: Any) -> None:
+        super()._send(*given)
+        self.in_flight += 1
+
+
+@pytest.mark.parametrize("broken", [Forgetful, Hasty, Mute, Generous, Miscounting])
 def test_a_class_that_answers_otherwise_than_the_plain_one_is_found_out(broken: type[Wire]) -> None:
     assert "differently" in str(asyncio.run(asyncio.wait_for(fit.differences(broken), 60)))
 
 
+class Deaf(Fast):
+    """Takes nothing in."""
+
+    def data_received(self, data: bytes) -> None:
+        return
+
+
 def test_a_class_that_never_answers_is_found_out() -> None:
-    assert "TimeoutError" in str(fit.misfit(Mute, within_s=0.5))
+    assert "TimeoutError" in str(fit.misfit(Deaf, within_s=0.5))

@@ -303,6 +303,8 @@ def test_a_call_goes_on_while_somebody_waits_for_it(stage: Callable[..., Stage])
     _, patient = asyncio.run(two())
 
     assert patient == "4.0"
+    assert asked.model.calls == [1, 2], "the call that both share is not given up for one of them"
+    assert asked.hung == 0
 
 
 def test_an_id_has_the_same_length_when_the_numbers_begin_again() -> None:

@@ -167,3 +167,17 @@ def test_a_policy_from_before_there_was_a_choice_reads_as_the_default_and_is_wri
     assert Promotion.from_json(Promotion(on_failure="keep").to_json()).on_failure == "keep"
     with pytest.raises(BadDefinition, match="nothing that may follow"):
         Promotion(on_failure="panic")  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_a_champion_that_came_back_by_itself_is_not_followed_by_the_one_before_it(history: History) -> None:
+    candidate(history, "3")
+    carry_out(history, Wish(model="rain", version="3", key="to-3", by="scheduler"))
+    back = way_back(history.state.model("rain"), "it fails")
+    assert back is not None
+    carry_out(history, back)
+
+    model = history.state.model("rain")
+
+    assert model.champion == "2"
+    assert way_back(model, "it fails as well") is None
+    assert "what is asked may be at fault" in failures.why_it_stays(model)
