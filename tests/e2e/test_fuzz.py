@@ -10,7 +10,7 @@ from tests.wire.pair import memory_mb, pair, stocked
 from tests.wire.player import LARGEST_ERROR
 
 #: What is tried, and over how many connections; each carries up to sixteen requests, and each is tried twice.
-LONG = {"rows": 7200, "bytes": 16_800, "schema": 2400, "schema, as an operator": 600}
+LONG = {"rows": 7200, "bytes": 16_800, "schema": 480, "schema, as an operator": 120}
 REQUESTS = 100_000
 GROWTH_MB = 100
 
