@@ -18,6 +18,7 @@ from api.mark import WITNESSED_WITHIN_S, End, Remains, dead, forget, remains
 from api.memory import kills_for_memory
 from api.roster import Roster
 from understudy.events import ProcessDied
+from understudy.state import Registry
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Burial:
     def __init__(self, folder: Path, journal: Journal, roster: Roster) -> None:
         self._folder, self._journal, self._roster = folder, journal, roster
         self._found_s: dict[Path, float] = {}
+        self._told: set[Path] = set()
+        """Marks that would not go."""
 
     def bury(self) -> None:
         """Append what has happened to the dead. Raises StorageUnavailable; then they wait for the next time."""
@@ -44,10 +47,21 @@ class Burial:
                 left = remains(file, path)
                 if left is not None and self._is_too_soon(path, left):
                     continue
-                if left is not None:
+                if left is not None and path not in self._told:
                     self._tell(left)
-                forget(path)
-                self._found_s.pop(path, None)
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        """What cannot be removed is tried again, and not told again."""
+        self._found_s.pop(path, None)
+        try:
+            forget(path)
+            self._told.discard(path)
+        except OSError as error:
+            if path not in self._told:
+                words = "The mark of a dead process cannot be removed: %s."
+                log.warning(words, error.strerror, extra={"action": "mark.stays"})
+            self._told.add(path)
 
     def _is_too_soon(self, path: Path, left: Remains) -> bool:
         found_s = self._found_s.setdefault(path, time.monotonic())
@@ -63,13 +77,21 @@ class Burial:
         extra = {"action": "process.died", "how": end.how, "stack": left.stack}
         log.error("%s", message, extra=extra)
         events = [*died(left, end, message)]
-        self._journal.decide(lambda state, now: [one for one in events if one.model in {"", *state.models}])
+        self._journal.decide(lambda state, now: [one for one in events if is_news(state, one)])
+
+
+def is_news(state: Registry, event: ProcessDied) -> bool:
+    """Whether it belongs to no model, or to one that exists and has not heard of it."""
+    model = state.models.get(event.model)
+    return not event.model if model is None else not model.knows(event)
 
 
 def died(left: Remains, end: End, reason: str) -> Iterator[ProcessDied]:
     """An event for each version that was being called, or one for none."""
     for model, version in left.calling or (("", None),):
-        yield ProcessDied(model=model, version=version, worker=left.life.worker, how=end.how, reason=reason)
+        yield ProcessDied(
+            model=model, version=version, worker=left.life.worker, how=end.how, reason=reason, mark=left.mark
+        )
 
 
 def seen(code: int, *, is_stopped: bool | None, memory_was_short: bool) -> End:

@@ -67,6 +67,8 @@ class End:
 class Remains:
     """What a dead process has left."""
 
+    mark: str
+    """Its name, which no other process has."""
     life: Life
     end: End | None
     calling: tuple[tuple[str, str], ...]
@@ -197,6 +199,7 @@ def remains(file: IO[bytes], path: Path) -> Remains | None:
         if witnessed is not None and witnessed.calling is not None:
             pairs = witnessed.calling
         return Remains(
+            mark=path.stem,
             life=Life(**life or {}),
             end=witnessed,
             calling=tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2),

@@ -231,6 +231,8 @@ class ProcessDied(Event):
     """Machine and process id."""
     how: Ended
     reason: str
+    mark: str = ""
+    """Name of what it left, by which one death is known however often it is told; empty in what was written before."""
 
 
 KINDS: Mapping[str, type[Event]] = {

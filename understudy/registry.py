@@ -308,9 +308,10 @@ def _skipped(draft: Draft, entry: Recorded, event: SlotSkipped) -> None:
 
 def _died(draft: Draft, entry: Recorded, event: ProcessDied) -> None:
     """A process that was calling no version is known by its event alone."""
-    if event.version is not None:
-        death = Death(position=entry.position, time=entry.time, version=event.version, how=event.how)
-        draft.change(event.model, deaths=(*draft.model(event.model).deaths[-19:], death))
+    if event.version is None or draft.model(event.model).knows(event):
+        return
+    death = Death(position=entry.position, time=entry.time, version=event.version, how=event.how, mark=event.mark)
+    draft.change(event.model, deaths=(*draft.model(event.model).deaths[-19:], death))
 
 
 APPLY: Mapping[type[Event], Callable[[Draft, Recorded, Any], None]] = {

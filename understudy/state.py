@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from understudy.errors import NotFound
-from understudy.events import GENESIS, Actor, Ended, How, JobKind, Role
+from understudy.events import GENESIS, Actor, Ended, How, JobKind, ProcessDied, Role
 
 
 class Stage(StrEnum):
@@ -169,6 +169,8 @@ class Death:
     time: datetime
     version: str
     how: Ended
+    mark: str
+    """The death's own name; empty where it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,10 @@ class Model:
     @property
     def champion(self) -> str | None:
         return self.line[-1] if self.line else None
+
+    def knows(self, event: ProcessDied) -> bool:
+        """Whether this death has been told already: whoever tells it may be killed before he has removed its mark."""
+        return any((death.mark, death.version) == (event.mark, event.version) for death in self.deaths if death.mark)
 
     def promoted_by(self, moment: datetime | None) -> Promotion | None:
         """The promotion that was in force at `moment`; None as a moment: now."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.breaker import Breaker, Breakers
-from api.burial import guessed, seen
+from api.burial import Burial, guessed, seen
 from api.mark import FLAGS, SIZE, SLOTS, End, Life, Marks, Remains, dead, remains, witness
 from api.memory import kills_for_memory, resident_bytes
 from api.tests.given import Api, api, bundle
@@ -173,7 +173,7 @@ def test_how_a_process_ended_that_nobody_saw_end(stack: str, kills: int | None, 
         pytest.skip("nobody counts here who was killed for memory")
     life = Life(worker="vm/1", parent=None, memory_kills=kills)
 
-    assert guessed(Remains(life=life, end=None, calling=(), stack=stack)).how == how
+    assert guessed(Remains(mark="1-a", life=life, end=None, calling=(), stack=stack)).how == how
 
 
 @pytest.mark.parametrize(
@@ -246,3 +246,30 @@ def test_a_call_that_began_before_the_trial_does_not_end_it(breakers: Breakers) 
     assert breaker.is_open
     breaker.leave(trial)
     assert not breaker.is_open
+
+
+def test_one_death_is_told_once_though_its_mark_cannot_be_removed_or_is_found_again(
+    running: Api, tmp_path: Path
+) -> None:
+    version, folder = running.serve(bundle()), tmp_path / "dead"
+    subprocess.run([sys.executable, "-m", "tests.dying", str(folder), version], check=False)
+    (mark,), left = folder.glob("*.mark"), {path: path.read_bytes() for path in folder.iterdir()}
+    stack = mark.with_suffix(".stack")
+    stack.unlink()
+    stack.mkdir()  # which is no file, and so stays
+
+    journal, roster = running.service.journal, running.service.roster
+    burial = Burial(folder, journal, roster)
+    for _ in range(3):
+        burial.bury()
+    assert mark.exists()
+    stack.rmdir()
+    burial.bury()
+    assert not mark.exists()
+    for path, data in left.items():  # as where who told of it was killed before he could remove it
+        path.write_bytes(data)
+    Burial(folder, journal, roster).bury()
+
+    assert not mark.exists()
+    assert running.kinds().count("process.died") == 1
+    assert [death.mark for death in journal.catch_up().model("rain").deaths] == [mark.stem]

@@ -7,7 +7,7 @@ import pytest
 from tests.given import HERE, History, candidate, defined
 from understudy import failures, promotion
 from understudy.errors import BadDefinition, NoGround
-from understudy.events import AttentionNeeded, Ended, ProcessDied
+from understudy.events import AttentionNeeded, Ended, ProcessDied, decode, encode
 from understudy.failures import DEATHS_WITHIN, FAILURES, SHARE, WITHIN_S, Tally, grievance, way_back
 from understudy.model import Promotion
 from understudy.promotion import Wish
@@ -31,8 +31,9 @@ def carry_out(history: History, wish: Wish) -> None:
     history.add(*promotion.commit(history.state, wish.model, wish.key, history.now, HERE))
 
 
-def died(how: Ended, version: str | None = "2") -> ProcessDied:
-    return ProcessDied(model="rain" if version else "", version=version, worker="here/1", how=how, reason="a test")
+def died(how: Ended, version: str | None = "2", mark: str = "") -> ProcessDied:
+    model = "rain" if version else ""
+    return ProcessDied(model=model, version=version, worker="here/1", how=how, reason="a test", mark=mark)
 
 
 def complaint(history: History) -> str | None:
@@ -181,3 +182,17 @@ def test_a_champion_that_came_back_by_itself_is_not_followed_by_the_one_before_i
     assert model.champion == "2"
     assert way_back(model, "it fails as well") is None
     assert "what is asked may be at fault" in failures.why_it_stays(model)
+
+
+def test_a_death_that_is_told_again_is_one_death_and_those_from_before_deaths_had_names_are_counted_as_told(
+    history: History,
+) -> None:
+    history.add(*[died("crashed", mark="7-a")] * 5, died("crashed", "1", mark="7-a"))
+    assert complaint(history) is None
+    assert len(history.state.model("rain").deaths) == 2, "it was in a call of either"
+
+    history.add(died("crashed", mark="7-b"))
+    assert complaint(history) is not None
+
+    nameless = decode("process.died", 1, encode(died("crashed")).replace('"mark":"",', ""), position=1)
+    assert nameless == died("crashed")
