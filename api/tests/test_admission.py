@@ -52,3 +52,25 @@ def test_some_are_let_in_some_wait_and_the_next_is_told_to_come_later() -> None:
             pass
 
     asyncio.run(story())
+
+
+def test_metrics_do_not_wait_behind_other_reads() -> None:
+    async def story() -> None:
+        admission, leave = Admission(), asyncio.Event()
+
+        async def visit(route: str) -> None:
+            turnstile = admission.turnstile(route)
+            assert turnstile is not None
+            async with turnstile.passed():
+                if route != "metrics":
+                    await leave.wait()
+
+        reads = [asyncio.create_task(visit(route)) for route in ("events", "models") * 34]
+        await asyncio.sleep(0)
+        with pytest.raises(TooMany):
+            await visit("events")
+        await visit("metrics")
+        leave.set()
+        await asyncio.gather(*reads)
+
+    asyncio.run(story())
