@@ -398,8 +398,13 @@ def test_a_bug_that_was_logged_breaks_the_seventh_for_a_day(tmp_path: Path) -> N
 # ── 8: figures, and the clocks of both services ──────────────────────────────────────────────────
 
 
-def test_the_commands_that_print_figures_are_named(tmp_path: Path) -> None:
-    assert "`python -m bench.main_job`" in line(8, found(tmp_path)).found
+def test_the_commands_that_print_figures_are_named_and_not_what_they_import(tmp_path: Path) -> None:
+    said = line(8, found(tmp_path)).found
+
+    assert "`python -m bench.main_job`" in said
+    assert "`python -m bench.serving`" in said
+    assert "bench.rates" not in said
+    assert "bench.wrk" not in said
 
 
 @pytest.mark.parametrize(

@@ -301,11 +301,16 @@ def numbers_are_printed(found: Found) -> Checkup:
     project = Path(__file__).parents[3]
     if not (project / "README.md").is_file():
         return unknown("this is not a checkout: neither README nor bench/ is here")
-    commands = sorted(path.name for path in (project / "bench").glob("*.py") if not path.name.startswith("_"))
+    commands = sorted(path.stem for path in (project / "bench").glob("*.py") if is_command(path))
     if not commands:
         return broken("the README's figures have no command: bench/ is empty", "Check the repository out again.")
-    names = ", ".join(f"`python -m bench.{name.removesuffix('.py')}`" for name in commands)
+    names = ", ".join(f"`python -m bench.{name}`" for name in commands)
     return well(f"by {names}; whether they are those of the README is not looked at")
+
+
+def is_command(module: Path) -> bool:
+    """Whether a module does something when it is run, and is not only imported by others."""
+    return '\nif __name__ == "__main__":' in module.read_text(encoding="utf-8")
 
 
 def champions_of(state: Registry) -> Iterator[Version]:
