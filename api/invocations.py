@@ -13,6 +13,8 @@ from understudy.foreign_rows import checked
 
 router = APIRouter(route_class=Door, tags=["predictions"], responses=PROBLEMS)
 
+JSON = "application/json"
+
 ROWS = {"type": "array", "minItems": 1}
 BODY = {
     "requestBody": {
@@ -57,10 +59,9 @@ async def invocations(
 
 
 def check_json(request: Request) -> None:
-    """Raises Unread for the CSV that MLflow's server reads too: it says no types, and nothing here guesses."""
-    form = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if form != "application/json":
-        raise Unread(
-            "Only application/json is read here; CSV says no types.",
-            remedy='Send {"dataframe_split": frame.to_dict(orient="split")}.',
-        )
+    """Raises Unread, also for the CSV that MLflow's server reads too: it says no types, and nothing here guesses."""
+    form = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if form == "text/csv":
+        raise Unread("CSV says no types.", remedy='Send {"dataframe_split": frame.to_dict(orient="split")} as JSON.')
+    if form != JSON:
+        raise Unread("The Content-Type is not that of JSON.", remedy=f"Send `Content-Type: {JSON}`, and JSON.")

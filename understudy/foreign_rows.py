@@ -25,18 +25,19 @@ _ROW = re.compile(r"Row (\d+):")
 _encode = msgspec.json.Encoder().encode
 
 
-def read_json(body: bytes | memoryview, kind: type[T], *, form: str) -> T:
+def read_json(body: bytes | memoryview, kind: type[T], *, form: str, remedy: str) -> T:
     """Read a JSON body as `kind`, in which no object names anything twice.
 
     Args:
         form: the protocol, for the message.
+        remedy: what to send, where it is JSON of another shape.
 
     Raises BadInput where it is no JSON in UTF-8, or JSON of another shape.
     """
     try:
         decoded = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise BadInput(f"This is no request of {form}: {excerpt(str(error))}.", remedy="See docs/api.md.") from None
+        raise BadInput(f"This is no request of {form}: {excerpt(str(error))}.", remedy=remedy) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadInput(
             "The body is not JSON in UTF-8.", remedy="Send one JSON object; null stands for a missing number."

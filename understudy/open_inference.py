@@ -24,6 +24,7 @@ from understudy.tensors import DATATYPES, FITTING, FLOATS, INTEGERS, from_binary
 MATRIX = "input"
 PREDICTIONS, PROBABILITIES = "predictions", "probabilities"
 LONGEST_ID = 128
+TENSORS = "Send `inputs`, each with name, shape, datatype and data; see /docs for an example."
 
 Parameters = dict[str, Any]
 
@@ -110,7 +111,7 @@ def read(body: bytes, header_length: int | None, signature: Signature) -> Asked:
             f"The JSON should have {length} bytes, and the body has {len(view)}.",
             remedy="Send the length of the JSON as Inference-Header-Content-Length.",
         )
-    asked = read_json(view[:length], Body, form="the Open Inference Protocol")
+    asked = read_json(view[:length], Body, form="the Open Inference Protocol", remedy=TENSORS)
     _check_rows(asked.inputs)
     rows = _rows(asked.inputs, _binaries(asked.inputs, view[length:]), signature)
     return Asked(_id(asked), rows, _outputs(asked, signature))

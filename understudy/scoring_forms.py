@@ -40,6 +40,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+ONE_OF = f"Send one of {', '.join(FORMS[:-1])} or {FORMS[-1]}; see /docs for an example."
 
 
 def read(body: bytes, signature: Signature) -> Rows:
@@ -47,10 +48,10 @@ def read(body: bytes, signature: Signature) -> Rows:
 
     Raises BadInput where it is none of the forms, BadRow where a row has other columns than the signature, TooLarge.
     """
-    asked = read_json(body, Body, form="MLflow's scoring protocol")
+    asked = read_json(body, Body, form="MLflow's scoring protocol", remedy=ONE_OF)
     given = [name for name in FORMS if getattr(asked, name) is not msgspec.UNSET]
     if len(given) != 1:
-        raise BadInput(f"The body holds {len(given)} of the known forms.", remedy=f"Send one of {', '.join(FORMS)}.")
+        raise BadInput(f"The body holds {len(given)} of the known forms.", remedy=ONE_OF)
     if asked.params:
         raise BadInput("The models that are served here take no `params`.", remedy="Leave them out.")
     form = getattr(asked, given[0])

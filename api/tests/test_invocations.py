@@ -57,6 +57,17 @@ WRONG: dict[str, tuple[Any, dict[str, str], int]] = {
 }
 
 
+def test_who_sends_another_form_is_told_which_to_send(api: given.Api) -> None:
+    unknown = invoke(api, {"messages": []}).json()
+    untyped = invoke(api, {"inputs": [[1, 2]]}, **{"Content-Type": "application/x-www-form-urlencoded"}).json()
+    csv = invoke(api, b"x,y\n1,2", **{"Content-Type": "text/csv"}).json()
+
+    assert "Send one of dataframe_split, dataframe_records, inputs or instances" in unknown["remedy"]
+    assert "CSV" not in untyped["detail"] + untyped["remedy"]
+    assert "Content-Type: application/json" in untyped["remedy"]
+    assert "CSV" in csv["detail"]
+
+
 @pytest.mark.parametrize(("body", "headers", "status"), WRONG.values(), ids=list(WRONG))
 def test_a_wrong_request_gets_one_short_problem(
     api: given.Api, body: Any, headers: dict[str, str], status: int
