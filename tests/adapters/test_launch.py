@@ -1,13 +1,19 @@
 """What `understudy run` decides before and beside its children; tests/e2e/test_command_line.py runs it."""
 
+import json
 import shlex
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import address
-from understudy.adapters.launch import check_port, curl, how, where_token
+from understudy.adapters.launch import check_port, curl, first_line, how, where_token
 from understudy.errors import BadSettings, Conflict
 from understudy.settings import Settings
 
@@ -45,7 +51,7 @@ OPENAPI = {"paths": {"/predict": {"post": {"requestBody": {"content": {"applicat
 
 
 def test_the_line_to_try_survives_a_shell_whatever_the_example_holds() -> None:
-    words = shlex.split(curl(Settings(), OPENAPI))
+    words = shlex.split(curl(Settings(), OPENAPI) or "")
 
     assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8000/predict"]
     assert words[-1] == '{"name": "it\'s \\"quoted\\"", "x": 1.5}'
@@ -55,8 +61,55 @@ def test_the_line_to_try_survives_a_shell_whatever_the_example_holds() -> None:
 def test_where_predicting_needs_a_token_the_line_to_try_asks_for_it_and_shows_none() -> None:
     line = curl(Settings(open=("read",), client_token="c" * 40), OPENAPI)
 
+    assert line is not None
     assert '-H "Authorization: Bearer $(understudy token --role client)"' in line
     assert "c" * 40 not in line
+
+
+MISSING = {"code": "not_found", "detail": "No version serves yet.", "remedy": "Wait."}
+
+
+@contextmanager
+def answering(pages: Mapping[str, Any]) -> Iterator[Settings]:
+    """A server that answers each path with its page as JSON, and all others with 404."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in pages else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(pages.get(self.path, MISSING)).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing, on the terminal of the tests."""
+
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield Settings(api_port=server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_what_serves_and_how_to_ask_it_are_one_text_that_no_log_line_can_divide() -> None:
+    serving = {"/current_model": {"model": "rain", "version": "1"}, "/openapi.json": OPENAPI}
+    with answering(serving) as settings:
+        client = ApiClient(address(settings), lambda: None, retries=0, answer_s=10)
+        line = first_line(settings, client)
+        client.close()
+
+    assert line is not None
+    assert line.startswith("Model rain serves, version 1. Ask it:\ncurl -X POST ")
+
+
+def test_nothing_is_said_while_no_model_serves_or_the_process_that_answers_has_not_loaded_it() -> None:
+    no_example = json.loads(json.dumps(OPENAPI).replace("example", "title"))
+    for pages in ({"/openapi.json": OPENAPI}, {"/current_model": {}, "/openapi.json": no_example}):
+        with answering(pages) as settings:
+            client = ApiClient(address(settings), lambda: None, retries=0, answer_s=10)
+            assert first_line(settings, client) is None
+            client.close()
 
 
 def test_a_token_from_the_settings_is_named_and_not_shown() -> None:

@@ -168,13 +168,12 @@ def told(settings: Settings, services: Services, client: ApiClient, say: Say) ->
     say(f"The operator's token {where_token(settings)}")
     say("Ctrl-C stops both. The first model needs up to a minute.")
     until_s = time.monotonic() + FIRST_MODEL_WITHIN_S
-    while (champion := first_champion(client)) is None:
+    while (line := first_line(settings, client)) is None:
         if time.monotonic() > until_s:
             say(f"No model serves yet after {FIRST_MODEL_WITHIN_S:.0f} s; `understudy status` says why.")
             return
         yield
-    say(f"Model {champion['model']} serves, version {champion['version']}. Ask it:")
-    say(curl(settings, client.get("/openapi.json")))
+    say(line)
 
 
 def until_healthy(client: ApiClient) -> Iterator[None]:
@@ -190,11 +189,16 @@ def until_healthy(client: ApiClient) -> Iterator[None]:
             return
 
 
-def first_champion(client: ApiClient) -> Any:
+def first_line(settings: Settings, client: ApiClient) -> str | None:
+    """What serves, and the request to try: one text, since the services write to the same terminal. None: not yet."""
     try:
-        return get_if_found(client, "/current_model")
+        champion = get_if_found(client, "/current_model")
+        command = None if champion is None else curl(settings, client.get("/openapi.json"))
     except Unavailable:
         return None
+    if command is None:
+        return None
+    return f"Model {champion['model']} serves, version {champion['version']}. Ask it:\n{command}"
 
 
 def where_token(settings: Settings) -> str:
@@ -203,9 +207,11 @@ def where_token(settings: Settings) -> str:
     return f"lies in {(settings.var / 'operator.token').absolute()}"
 
 
-def curl(settings: Settings, openapi: Any) -> str:
-    """The request that `/docs` shows, as a line for a terminal."""
+def curl(settings: Settings, openapi: Any) -> str | None:
+    """The request that `/docs` shows, as a line for a terminal; None where the process that answered shows none yet."""
     schema = openapi["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    if "example" not in schema:
+        return None
     token = "" if "predict" in settings.open else '-H "Authorization: Bearer $(understudy token --role client)" '
     return (
         f"curl -X POST {address(settings)}/predict {token}-H 'Content-Type: application/json' "
