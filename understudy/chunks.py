@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
+from understudy.decimals import shortest
 from understudy.parity import Answer
-from understudy.records import NUMBERS, SPAN_MS, Chunk, Identity, Layout, Record, is_sampled
+from understudy.records import NUMBERS, SPAN_MS, Chunk, Identity, Layout, Record, is_sampled, no_such_row
 from understudy.signature import ColumnKind, Value
 
 MOST_REQUESTS = 500
@@ -135,14 +136,20 @@ def narrowed(chunk: Chunk, withheld: Collection[str]) -> Chunk:
 
 
 def find(chunk: Chunk, identity: Identity) -> Record | None:
-    """The record of a request in a chunk of its process; None where it is not in this one. The row is not looked at."""
+    """The record of a request in a chunk of its process; None where it is not in this one.
+
+    Of `ID/i` the one row, and no other is made: there may be 100,000. Raises NotFound where it has no such row.
+    """
     content = DECODER.decode(chunk.content)
     request = row = 0
     for ms, first, requests, rows in content.calls:
         place = (identity.number - first) % NUMBERS
         if ms == identity.ms and place < requests:
             each = rows // requests
-            return _record(chunk, content, identity, request + place, row + place * each, each)
+            one, n = (0, each) if identity.row is None else (identity.row, 1)
+            if one >= each:
+                raise no_such_row(each)
+            return _record(chunk, content, identity, request + place, row + place * each + one, n)
         request, row = request + requests, row + rows
     return None
 
@@ -168,17 +175,20 @@ def _rows(stored: bytes | list[list[Value]], layout: Layout, row: int, n: int) -
     if not isinstance(stored, bytes):
         return stored[row : row + n]
     width, kinds = len(layout.kept), [layout.columns[i][1] for i in layout.kept]
+    if not kinds:
+        return [[] for _ in range(n)]
     seen = np.frombuffer(stored, "<f4", n * width, row * width * 4).reshape(n, width)
-    return [[_value(value, kind) for value, kind in zip(values, kinds, strict=True)] for values in seen]
+    columns = [_values(seen[:, i], kind) for i, kind in enumerate(kinds)]
+    return [list(values) for values in zip(*columns, strict=True)]
 
 
-def _value(seen: Any, kind: ColumnKind) -> Value:
-    """A float32 as a client would have written it."""
-    if seen != seen:
-        return None
+def _values(seen: np.ndarray[Any, Any], kind: ColumnKind) -> list[Value]:
+    """A column of float32 as a client would have written it."""
     if kind == "boolean":
-        return bool(seen)
-    return int(seen) if kind == "integer" else float(str(seen))
+        return [None if value != value else bool(value) for value in seen.tolist()]
+    if kind == "integer":
+        return [None if value != value else int(value) for value in seen.tolist()]
+    return [None if value != value else value for value in shortest(seen).tolist()]
 
 
 def _answer(content: _Content, classes: tuple[Value, ...] | None, row: int, n: int) -> Answer:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
+from understudy.errors import NotFound
 from understudy.parity import Answer
 from understudy.signature import ColumnKind, Signature, Value
 
@@ -157,10 +158,16 @@ class Record:
     """None: it came without a token."""
 
     def row(self, number: int) -> "Record":
-        """The record of one row, `ID/number`. Raises IndexError where it has no such row."""
+        """The record of one row, `ID/number`. Raises NotFound where it has no such row."""
+        if number >= len(self.rows):
+            raise no_such_row(len(self.rows))
         rows, answer = [self.rows[number]], self.answer
         probabilities = None if answer.probabilities is None else [answer.probabilities[number]]
         return replace(self, rows=rows, answer=Answer([answer.predictions[number]], probabilities))
+
+
+def no_such_row(rows: int) -> NotFound:
+    return NotFound("This prediction has no such row.", remedy=f"It has {rows}; the first of them is `ID/0`.")
 
 
 def is_sampled(identity: bytes, share: float) -> bool:

@@ -1,5 +1,6 @@
 """What is on record of a prediction, as the API shows it; and what it leaves out."""
 
+import json
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from api.recorded import AT_A_TIME, written
 from api.retention import Retention
 from api.tests import given
 from tests.recorded import call, chunk, id_of, ms_of
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.errors import NotFound
+from understudy.parity import Answer
+from understudy.records import Record
 from understudy.settings import Settings
 
 ROWS = [[0.5, 0.25], [0.1, 0.7]]
@@ -77,6 +81,21 @@ def test_a_column_that_becomes_personal_is_withheld_from_then_on(tmp_path: Path)
 
     assert (list(before["inputs"]), before["withheld"]) == (["x", "y"], [])
     assert (list(after["inputs"]), after["withheld"]) == (["x"], ["y"])
+
+
+@pytest.mark.parametrize("rows", [0, AT_A_TIME, AT_A_TIME + 1])
+def test_a_large_record_is_encoded_in_parts_that_are_one_array(rows: int) -> None:
+    said = Answer([1] * rows, [[0.25, 0.75]] * rows)
+    record = Record(
+        id="a", time=given.START, model="rain", version="1", columns=("x", "y"), withheld=(), rows=[[0.5, None]] * rows,
+        answer=said, classes=(0, 1), latency_s=0.001, role=None,
+    )  # fmt: skip
+
+    shown = json.loads(written(record, "a"))
+
+    assert shown["inputs"] == {"x": [0.5] * rows, "y": [None] * rows}
+    assert (shown["predictions"], shown["probabilities"]) == (said.predictions, said.probabilities)
+    assert (shown["role"], shown["withheld"], shown["classes"]) == (None, [], [0, 1])
 
 
 @pytest.mark.parametrize("tags", [["y"], {"y": "personal data"}, {"y": [1]}])

@@ -82,6 +82,18 @@ def test_a_number_comes_back_as_the_float32_that_the_model_saw(value: float) -> 
     assert np.float32(row[0]).tobytes() == np.float32(value).tobytes()
 
 
+def test_of_a_row_that_is_asked_for_alone_no_other_is_made() -> None:
+    now = minute(1)
+    made = chunk(call(1, [[9, 9]], ms=now), batch(2, [[1, 2], [3, 4], [5, 6]], ms=now))
+    asked = Identity.parse(id_of(2, now) + "/1")
+    assert asked is not None
+
+    record = find(made, asked)
+
+    assert record is not None
+    assert (record.rows, record.answer) == ([[3.0, 4.0]], SAID)
+
+
 def test_a_regression_and_a_text_come_back() -> None:
     number = chunk(call(1, output=np.array([[3.5]], np.float32)), about=signature(classes=None))
     text = chunk(call(1, rows=[("Genève", None)]), about=signature("text", "text"))

@@ -87,13 +87,9 @@ class SqliteRecords:
         found = self._old(id) if asked is None else self._find(asked)
         if found is None:
             raise NotFound("No prediction with that id is on record.", remedy=self._why(asked))
-        if not row:
+        if asked is not None or not row:
             return found
-        if not row.isdecimal() or int(row) >= len(found.rows):
-            raise NotFound(
-                "This prediction has no such row.", remedy=f"It has {len(found.rows)}; the first of them is `ID/0`."
-            )
-        return found.row(int(row))
+        return found.row(int(row)) if row.isdecimal() else found.row(len(found.rows))
 
     def _find(self, asked: Identity) -> Record | None:
         wanted = {"process": asked.process, "ms": asked.ms, "span": SPAN_MS, "number": asked.number, "numbers": NUMBERS}
