@@ -15,12 +15,14 @@ import asyncio
 import faulthandler
 import logging
 import os
-from collections.abc import Callable
-from threading import Event, Thread
+import sys
+from collections.abc import Callable, Collection
+from threading import Event, Thread, get_ident
 
 from api.breaker import Breaker, Breakers
 from api.mark import End, Marks
 from api.memory import resident_bytes
+from api.serving import Served
 from understudy.adapters.duty import Duty
 from understudy.events import Ended
 from understudy.failures import BLOCKED
@@ -58,6 +60,7 @@ class Watchdog:
         self._began_with: int | None = None
         """Bytes, once all models were loaded."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
         self._moved = True
         self._still_s = 0.0
         self._calls: dict[Breaker, tuple[float, float]] = {}
@@ -69,10 +72,10 @@ class Watchdog:
         self._retire_here = retire
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look, where it has been armed."""
+        """Begin to look, where it has been armed. Called on the loop's thread."""
         if self._retire_here is None:
             return
-        self._loop = loop
+        self._loop, self._loop_thread = loop, get_ident()
         if self._marks.stack is not None:
             faulthandler.enable(self._marks.stack, all_threads=True)
         self._thread.start()
@@ -113,13 +116,14 @@ class Watchdog:
         self._moved = True
 
     def _end(self, reason: str) -> None:
-        """Leave everything as it is."""
-        self._testify(self._limit_s / 2, reason)
+        """Leave everything as it is. Calls of other threads have not held up the loop."""
+        self._testify(self._limit_s / 2, reason, among=called_by(self._loop_thread))
         os._exit(BLOCKED)
 
-    def _testify(self, still_s: float, reason: str) -> None:
+    def _testify(self, still_s: float, reason: str, *, among: Collection[Breaker] | None = None) -> None:
         """Leave behind why this process ends, and by which calls: those that have lasted so long."""
-        lasting = [(one.model, one.version) for one, (_, lasted_s) in self._calls.items() if lasted_s >= still_s]
+        calls = [(one, lasted_s) for one, (_, lasted_s) in self._calls.items() if among is None or one in among]
+        lasting = [(one.model, one.version) for one, lasted_s in calls if lasted_s >= still_s]
         how: Ended = "hung" if lasting else "silent"
         self._marks.end(End(how=how, reason=reason, calling=lasting[:MOST_NAMED]))
         if self._marks.stack is not None:
@@ -158,3 +162,13 @@ class Watchdog:
         self.retired = True
         log.warning("This process drains and ends: %s.", why, extra={"action": "process.retires"})
         self._retire_here()
+
+
+def called_by(thread: int) -> set[Breaker]:
+    """Those of the versions that a thread is in the middle of calling, by its frames: a call notes nothing for it."""
+    frame, found = sys._current_frames().get(thread), set()
+    while frame is not None:
+        if frame.f_code is Served.call.__code__ and "breaker" in frame.f_locals:
+            found.add(frame.f_locals["breaker"])
+        frame = frame.f_back
+    return found

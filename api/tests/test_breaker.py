@@ -15,10 +15,11 @@ from api.burial import Burial, guessed, seen
 from api.mark import FLAGS, SIZE, SLOTS, End, Life, Marks, Remains, dead, remains, witness
 from api.memory import kills_for_memory, resident_bytes
 from api.tests.given import Api, api, bundle
+from tests.given import defined
 from tests.workers import wait_for
 from understudy.errors import ModelUnhealthy
 from understudy.events import Ended, ProcessDied
-from understudy.failures import FAILURES
+from understudy.failures import BLOCKED, FAILURES
 
 
 @pytest.fixture
@@ -251,14 +252,14 @@ def test_a_call_that_began_before_the_trial_does_not_end_it(breakers: Breakers) 
 def test_one_death_is_told_once_though_its_mark_cannot_be_removed_or_is_found_again(
     running: Api, tmp_path: Path
 ) -> None:
-    version, folder = running.serve(bundle()), tmp_path / "dead"
-    subprocess.run([sys.executable, "-m", "tests.dying", str(folder), version], check=False)
+    journal, roster, folder = running.service.journal, running.service.roster, tmp_path / "dead"
+    journal.decide(lambda state, now: [defined()])
+    subprocess.run([sys.executable, "-m", "tests.dying", str(folder)], check=False)
     (mark,), left = folder.glob("*.mark"), {path: path.read_bytes() for path in folder.iterdir()}
     stack = mark.with_suffix(".stack")
     stack.unlink()
     stack.mkdir()  # which is no file, and so stays
 
-    journal, roster = running.service.journal, running.service.roster
     burial = Burial(folder, journal, roster)
     for _ in range(3):
         burial.bury()
@@ -273,3 +274,25 @@ def test_one_death_is_told_once_though_its_mark_cannot_be_removed_or_is_found_ag
     assert not mark.exists()
     assert running.kinds().count("process.died") == 1
     assert [death.mark for death in journal.catch_up().model("rain").deaths] == [mark.stem]
+
+
+def test_a_call_is_accused_of_a_loop_that_stands_still_only_where_it_is_on_the_loop(tmp_path: Path) -> None:
+    """A lane may answer a large batch while a log that nobody reads, or a stalled disk, holds up the loop."""
+    command = [sys.executable, "-m", "tests.standing"]
+    both = {place: subprocess.Popen([*command, str(tmp_path / place), place]) for place in ("loop", "lane")}
+    codes = {child.wait(60) for child in both.values()}
+
+    ends = {place: end_of(tmp_path / place) for place in both}
+    assert codes == {BLOCKED}
+    assert (ends["loop"].how, ends["loop"].calling) == ("hung", [["rain", "7"]])
+    assert (ends["lane"].how, ends["lane"].calling) == ("silent", [])
+
+
+def end_of(folder: Path) -> End:
+    (path,) = folder.glob("*.mark")
+    with dead(path) as file:
+        assert file is not None
+        left = remains(file, path)
+    assert left is not None
+    assert left.end is not None
+    return left.end
