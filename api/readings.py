@@ -9,6 +9,7 @@ from api.counts import Counts, Totals
 from api.health import Health
 from api.journal import Journal
 from api.recorder import Recorder
+from api.retention import Retention
 from api.serving import ServingTable
 from api.sheets import Values
 
@@ -27,6 +28,7 @@ class Readings:
     table: ServingTable
     health: Health
     recorder: Recorder
+    retention: Retention
     began_s: float = field(default_factory=time.time)
 
     def take(self) -> Values:
@@ -51,7 +53,7 @@ class Readings:
         return {
             "event_lag_seconds": {(): self.journal.age_s()},
             "records_written": {(): self.recorder.written},
-            "records_dropped": {(): self.recorder.dropped},
+            "records_dropped": {(): self.recorder.dropped + self.retention.lost},
             "records_waiting": {(): self.recorder.waiting},
             "record_lag_seconds": {(): self.recorder.lag_s},
             "ready": {(): float(self.health.reason() is None)},

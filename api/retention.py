@@ -26,6 +26,8 @@ class Retention:
         self._keep_for = timedelta(days=settings.records_days)
         self._max_bytes = settings.records_mb * 10**6
         self._trimmed_s = float("-inf")
+        self.lost = 0
+        """Predictions that killed processes lost, found by this one; where nobody can know how many, one."""
 
     def trim(self) -> None:
         """Drop what is too much, and once a minute what is too old."""
@@ -44,6 +46,7 @@ class Retention:
                     left.process, handed=left.handed, since_ms=left.since_ms, until_ms=left.until_ms
                 )
                 if gap is not None:
+                    self.lost += 1 if gap.lost is None else gap.lost
                     log.warning(
                         "A process was killed; %s of its predictions are not on record.",
                         "some" if gap.lost is None else gap.lost,

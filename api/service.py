@@ -179,7 +179,9 @@ def open_service(settings: Settings) -> Service:
     health, counts = Health(journal, table), Counts(known=lambda: journal.state.models)
     find = finder(table, journal, settings.default_model)
     answering = Answering(find, worker, recorder, counts, lambda served: served.breaker.late())
-    readings = Readings(counts=counts, journal=journal, table=table, health=health, recorder=recorder)
+    readings = Readings(
+        counts=counts, journal=journal, table=table, health=health, recorder=recorder, retention=retention
+    )
     judge = Judge(journal, store, environment, health, trials)
     work = Work(journal, pulse, settings.runs_at_once)
     promoter = Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping)

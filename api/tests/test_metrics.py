@@ -25,6 +25,8 @@ from api.families import FAMILIES, Family
 from api.metrics import Found
 from api.sheets import Sheet, lives
 from api.tests import given
+from tests.workers import wait_for
+from understudy.adapters.handover import FORM, boot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 GAUGES = {"livesum": "sum", "livemax": "greatest", "livemin": "least", "liveall": "each"}
@@ -104,6 +106,14 @@ def test_the_page_counts_what_clients_were_answered(serving: given.Api) -> None:
     assert value(grown, "errors_total", model="", code="not_found") == 1
     assert value(grown, "request_duration_seconds_count", model="rain") == 4
     assert value(grown, "request_duration_seconds_bucket", model="rain", le="+Inf") == 4
+
+
+def test_what_killed_processes_lost_is_counted_among_the_records_that_are_missing(serving: given.Api) -> None:
+    folder, stamp = serving.home / "var" / "recorders", b"%011x" % 10
+    (folder / "abc123").write_bytes(FORM.pack(42, stamp, 5, boot().encode()))
+    (folder / "def456").write_bytes(FORM.pack(42, stamp, 5, b"another boot"))  # nobody can know how many
+
+    wait_for(lambda: value(scraped(serving), "records_dropped_total") == 43, "the gaps")
 
 
 def test_the_page_tells_what_serves_since_when_and_how_often_that_changed(serving: given.Api) -> None:
