@@ -119,30 +119,40 @@ class Answering:
         return True
 
     async def answer(
-        self, model: str, body: bytes, *, role: str | None = None, deadline_s: float = DEADLINE_S
+        self, model: str, body: bytes, role: str | None = None, deadline_s: float = DEADLINE_S
     ) -> tuple[bytes, bytes, Served]:
         """The answer to a body of JSON, its id, and which version gave it.
 
         Raises NotFound and NothingServes for a model, BadInput, BadRow and TooLarge for a body, Overloaded,
         DeadlinePassed, ModelFailed; StorageUnavailable where answers wait for the records.
         """
-        with self._counted(model):
-            return await self._answer(model, body, role, deadline_s)
+        started_s = time.perf_counter()
+        try:
+            if deadline_s <= 0 or not self._worker.is_current():
+                await self._wait_for(model, deadline_s)
+                deadline_s -= time.perf_counter() - started_s
+            served = self.find(model)
+            row = served.decoder.record(body) if len(body) <= SMALL else None
+            if row is None or not served.is_quick(1):
+                return await self._answer(served, body, started_s, role, deadline_s)
+            waiting = Waiting()
+            (served.gather or self.gather(served)).add(row, waiting, started_s, role)
+            content, identity = await waiting.future
+            if self._recorder.durable:
+                await self._recorder.kept()
+            return content, identity, served
+        except UnderstudyError as error:
+            self.refused(model, error)
+            raise
 
     async def _answer(
-        self, model: str, body: bytes, role: str | None, deadline_s: float
+        self, served: Served, body: bytes, started_s: float, role: str | None, deadline_s: float
     ) -> tuple[bytes, bytes, Served]:
-        started_s = time.perf_counter()
-        served = await self.serving(model, deadline_s=deadline_s)
-        deadline_s -= time.perf_counter() - started_s
+        """What is no single record for a model that is quick, or is not sure to be right."""
         if len(body) > SMALL:
             found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), 1, deadline_s)
         else:
-            row = served.decoder.record(body)
-            rows = served.decoder.decode(body) if row is None else [row]
-            if len(rows) == 1 and served.is_quick(1):
-                return await self._gathered(served, rows[0], started_s, role)
-            found = await self._called(served, rows, deadline_s)
+            found = await self._called(served, served.decoder.decode(body), deadline_s)
         identity = self._note(served, *found, started_s, role)
         await self._kept()
         return await self._worded(served, found[1], identity), identity, served
@@ -165,29 +175,24 @@ class Answering:
 
     async def serving(self, model: str, *, deadline_s: float = DEADLINE_S) -> Served:
         """The version that answers for a model now. Raises NotFound, NothingServes and DeadlinePassed."""
+        if deadline_s <= 0 or not self._worker.is_current():
+            await self._wait_for(model, deadline_s)
+        return self.find(model)
+
+    async def _wait_for(self, model: str, deadline_s: float) -> None:
+        """Wait until what serves is not older than the log says."""
         if deadline_s <= 0:
             raise DeadlinePassed("The deadline had passed before the model was asked.", remedy=MORE_TIME)
-        if not self._worker.is_current():
-            try:
-                async with asyncio.timeout(deadline_s):
-                    await self._worker.current(model)
-            except TimeoutError:
-                raise DeadlinePassed(f"A newer version of {model} was still being loaded.", remedy=MORE_TIME) from None
-        return self.find(model)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._worker.current(model)
+        except TimeoutError:
+            raise DeadlinePassed(f"A newer version of {model} was still being loaded.", remedy=MORE_TIME) from None
 
     def gather(self, served: Served) -> Gather:
         if served.gather is None:
             served.gather = Gather(served, self.identities, self._done)
         return served.gather
-
-    async def _gathered(
-        self, served: Served, row: Row, started_s: float, role: str | None
-    ) -> tuple[bytes, bytes, Served]:
-        waiting = Waiting()
-        self.gather(served).add(row, waiting, started_s, role)
-        body, identity = await waiting.future
-        await self._kept()
-        return body, identity, served
 
     async def _called(self, served: Served, rows: Rows, deadline_s: float) -> tuple[Taken, Any]:
         if not served.is_quick(len(rows)):

@@ -299,7 +299,7 @@ class Fast(Wire):
 
 def write_head(served: Served, default_headers: Headers) -> Head:
     """Everything up to the body, without its length and the id; uvicorn has a new date every second."""
-    before = [*default_headers, (b"model-version", served.version.encode())]
+    before = [*default_headers, served.named]
     lines = [b"%b: %b\r\n" % header for header in before]
     careful = [b"\r\n%b: %b" % header for header in CAREFUL]
     served.head = (

@@ -6,10 +6,9 @@ length, a form. What is unusual goes to the application, which has documented ro
 """
 
 import re
-from contextlib import nullcontext
 
 from fastapi import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Access
 from api.admission import Turnstile
@@ -20,7 +19,7 @@ from api.serving import Served, ServingTable
 from understudy.errors import BadInput, Unread
 from understudy.events import Role
 
-ROUTES = re.compile(r"/predict|/models/([^/]+)/predict")
+MODEL = re.compile(r"/models/([^/]+)/predict")
 DEADLINE_MS = re.compile(rb"[0-9]{1,6}")
 LONGEST_DEADLINE_S = 60.0
 
@@ -53,38 +52,44 @@ class Front:
         self.at_once, self.refused, self.is_known = answering.at_once, answering.refused, guard.is_known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "POST"
-            and (found := ROUTES.fullmatch(scope["path"])) is not None
-        ):
+        if scope["type"] == "http" and scope["method"] == "POST" and (model := self._model_at(scope["path"])):
             headers = dict(scope["headers"])
-            if b"origin" not in headers and not headers.get(b"content-type", b"").lower().startswith(ARROW):
-                await self._predict(found[1], headers, scope, receive, send)
+            kind = headers.get(b"content-type", JSON[1])
+            if b"origin" not in headers and (kind == JSON[1] or not kind.lower().startswith(ARROW)):
+                await self._predict(model, headers, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    def _model_at(self, path: str) -> str | None:
+        """The model whose predictions are asked for there."""
+        if path == "/predict":
+            return self._default_model
+        found = MODEL.fullmatch(path)
+        return found[1] if found else None
+
     async def _predict(
-        self, model: str | None, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
+        self, model: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Answer one prediction; `model` is None for the default one."""
+        """Answer one prediction."""
         try:
             self._guard.check(scope)
-            role = self.role_of(headers.get(b"authorization"))
+            authorization = headers.get(b"authorization")
+            role = None if self.is_open and authorization is None else self.role_of(authorization)
             check_form(headers)
             deadline_s = deadline_of(headers)
-            async with self._large_bodies.passed() if may_be_large(headers) else nullcontext():
+            if may_be_large(headers):
+                async with self._large_bodies.passed():
+                    body = await read(receive, most(scope["path"]))
+                    content, identity, served = await self._answering.answer(model, body, role, deadline_s)
+            else:
                 body = await read(receive, most(scope["path"]))
-                content, identity, served = await self._answering.answer(
-                    model or self._default_model, body, role=role, deadline_s=deadline_s
-                )
+                content, identity, served = await self._answering.answer(model, body, role, deadline_s)
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 - all of them become an answer
             await refuse(scope, receive, send, error)
         else:
-            start: Message = {"type": "http.response.start", "status": 200}
-            await send({**start, "headers": headers_of(served, content, identity)})
+            await send({"type": "http.response.start", "status": 200, "headers": headers_of(served, content, identity)})
             await send({"type": "http.response.body", "body": content})
 
     def role_of(self, authorization: bytes | None) -> Role | None:
@@ -94,7 +99,7 @@ class Front:
 
 def headers_of(served: Served, content: bytes, identity: bytes) -> list[tuple[bytes, bytes]]:
     return [
-        (b"model-version", served.version.encode()),
+        served.named,
         (b"content-length", b"%d" % len(content)),
         JSON,
         (b"x-request-id", identity),
@@ -138,6 +143,8 @@ def may_be_large(headers: dict[bytes, bytes]) -> bool:
 
 def check_form(headers: dict[bytes, bytes]) -> None:
     """Refuse what would be read wrongly: another charset, or a compressed body taken for text."""
+    if headers.get(b"content-type") == JSON[1] and b"content-encoding" not in headers:
+        return
     encoding = headers.get(b"content-encoding", b"identity").lower()
     _, _, charset = headers.get(b"content-type", JSON[1]).lower().partition(b"charset=")
     if encoding != b"identity" or charset.strip(b'" ') not in (b"", b"utf-8", b"utf8"):

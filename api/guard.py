@@ -27,6 +27,8 @@ NOTHING_INSIDE = b"default-src 'none'; frame-ancestors 'none'"
 """For answers that are no pages: whatever a browser takes them for, nothing in them is run or fetched."""
 
 
+MOST_SEEN = 64
+
 CAREFUL = ((b"x-content-type-options", b"nosniff"), (b"content-security-policy", NOTHING_INSIDE))
 """Headers of every answer that is no page."""
 
@@ -36,6 +38,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._app, self._hosts, self._origins = app, frozenset(hosts), frozenset(origins)
+        self._seen: set[bytes] = set()
+        """Headers that were found good: nearly all requests have one of two or three."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,7 +57,7 @@ class Guard:
     def check(self, scope: Scope) -> None:
         """Raises Forbidden for a Host or an origin, TooLarge for an announced length."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or name_of(hosts[0]) not in self._hosts:
+        if len(hosts) != 1 or not self.is_known(hosts[0]):
             raise Forbidden(
                 "This Host is not served here.", remedy="Set UNDERSTUDY_ALLOWED_HOSTS, or use a listed name."
             )
@@ -64,7 +68,12 @@ class Guard:
 
     def is_known(self, host: bytes) -> bool:
         """Whether a Host header is one that is answered."""
-        return name_of(host) in self._hosts
+        if host in self._seen:
+            return True
+        known = name_of(host) in self._hosts
+        if known and len(self._seen) < MOST_SEEN:
+            self._seen.add(host)
+        return known
 
     def _is_listed(self, origin: bytes) -> bool:
         return "*" in self._origins or origin.decode("latin-1") in self._origins
@@ -93,7 +102,11 @@ def most(path: str) -> int:
 
 def check_length(scope: Scope) -> None:
     """Refuse by its own words a body that would be cut off later."""
-    said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    said = b"0"
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            said = value
+            break
     if said.isdigit() and int(said) > most(scope["path"]):
         raise too_large(most(scope["path"]))
 

@@ -34,7 +34,5 @@ async def answered(service: Service, model: str, request: Request) -> Response:
     headers = dict(request.headers.raw)
     check_form(headers)
     body = await request.body()
-    content, _, served = await service.answering.answer(
-        model, body, role=request.state.role, deadline_s=deadline_of(headers)
-    )
+    content, _, served = await service.answering.answer(model, body, request.state.role, deadline_of(headers))
     return Response(content, media_type="application/json", headers={"Model-Version": served.version})

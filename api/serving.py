@@ -63,6 +63,8 @@ class Served:
         self._shares = cost.of(FULL) <= loop_limit_s
         self.gather: Gather | None = None
         self.lane: Lane | None = None
+        self.named = (b"model-version", version.encode())
+        """The header of its answers."""
         self.head: Head = (b"", b"", b"")
         """Good with the default headers that it was written for."""
         self.head_for: object = None
