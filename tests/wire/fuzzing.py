@@ -296,6 +296,10 @@ def of_schema(both: Pair, headers: Sequence[bytes] = (), *, paths: str = "") -> 
     return st.one_of(strategies).map(lambda case: as_bytes(case, both.plain.url, headers))
 
 
+LEFT_OUT = ("host", "content-length", "transfer-encoding", "accept-encoding", "user-agent", "x-request-deadline-ms")
+"""Of a case's headers: what is sent in our own way, and a deadline, which may pass or not."""
+
+
 def as_bytes(case: Any, url: str, headers: Sequence[bytes]) -> bytes:
     """A case as any client would send it."""
     prepared = requests.Request(**case.as_transport_kwargs(base_url=url)).prepare()
@@ -303,7 +307,7 @@ def as_bytes(case: Any, url: str, headers: Sequence[bytes]) -> bytes:
     own = [
         name.encode("latin-1") + b": " + value.encode("utf-8")
         for name, value in prepared.headers.items()
-        if name.lower() not in ("host", "content-length", "transfer-encoding", "accept-encoding", "user-agent")
+        if name.lower() not in LEFT_OUT
     ]
     target = prepared.path_url.encode("utf-8", "surrogateescape")
     return request((prepared.method or "").encode(), target, *own, *headers, body=bytes(body), host=HOST)

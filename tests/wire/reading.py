@@ -44,7 +44,11 @@ class Reading:
             try:
                 self._parser.feed_data(sent)
             except httptools.HttpParserUpgrade as stopped:
-                sent = self._head_without_wish(self.asked.pop()) + sent[stopped.args[0] :]
+                one = self.asked.pop()
+                if one.method == b"CONNECT":  # it names no path, so it is refused as no HTTP
+                    self.is_broken = True
+                    return
+                sent = self._head_without_wish(one) + sent[stopped.args[0] :]
             except httptools.HttpParserError:
                 self.is_broken = True
                 return

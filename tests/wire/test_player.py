@@ -9,6 +9,7 @@ import pytest
 
 from tests.wire.exchange import Exchange, echo, gives, says
 from tests.wire.player import play, wrong
+from tests.wire.reading import Reading
 
 ROW = b'{"predictions": [%d]}'
 PROBLEM = b'{"detail": "no", "remedy": "%b"}'
@@ -102,3 +103,11 @@ def test_what_is_owed_is_right(exchange: Exchange, said: bytes) -> None:
 )
 def test_what_is_not_owed_is_noticed(exchange: Exchange, said: bytes, found: str) -> None:
     assert found in verdict(exchange, said)
+
+
+def test_a_tunnel_is_read_as_what_is_no_http_and_an_upgrade_is_passed_over() -> None:
+    tunnel = Reading(echo(1) + b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + echo(2))
+    wish = Reading(echo(1, b"Connection: Upgrade", b"Upgrade: h2c") + echo(2))
+
+    assert (len(tunnel.answered), tunnel.is_broken) == (1, True)
+    assert ([one.body for one in wish.answered], wish.is_broken) == ([b'{"x": 1}', b'{"x": 2}'], False)
