@@ -1,24 +1,20 @@
-"""`/docs` and `/openapi.json`: the page from local files, the schema of `/predict` from the champion."""
+"""`/docs` and `/openapi.json`: the page from local files; what it shows, `api/openapi.py` says."""
 
 import base64
 import hashlib
-import json
 import re
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from api.door import Door
-from api.identity import Identities
+from api.openapi import document
 from api.service import service_of
-from api.serving import Served
 from understudy.errors import NotFound
-from understudy.rows import request_schema, response_schema
 
 router = APIRouter(route_class=Door, include_in_schema=False)
 
@@ -80,47 +76,5 @@ def asset(name: str) -> bytes:
 def openapi(request: Request) -> dict[str, Any]:
     """The schema with what the champions expect at this moment."""
     service = service_of(request)
-    schema = dict(base_schema(request.app))
-    paths = dict(schema["paths"])
-    base = paths["/predict"]["post"]
-    default = service.settings.default_model
-    if service.table.versions():
-        del paths["/models/{model}/predict"]  # the models' own entries say it better
-    for name in service.table.versions():
-        described = operation(base, service.table.get(name))
-        paths[f"/models/{name}/predict"] = {"post": {**described, "operationId": f"predict_{name}"}}
-        if name == default:
-            paths["/predict"] = {"post": {**described, "summary": f"Predict with the default model, {name}"}}
-    return {**schema, "paths": paths}
-
-
-def operation(base: dict[str, Any], served: Served) -> dict[str, Any]:
-    """One predict route in the words of one version, with its own answer to its own example."""
-    signature = served.runtime.signature
-    schema = response_schema(signature)
-    example = served.runtime.predict([[column.example for column in signature.columns]])
-    identities = Identities()
-    schema["example"] = json.loads(served.wording.many(example, identities.of(*identities.take(1))))
-    answer = {"description": "Predictions, row by row", "content": {"application/json": {"schema": schema}}}
-    return {
-        **base,
-        "summary": f"Predict with {served.model}",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request_schema(signature)}}},
-        "responses": {**base["responses"], "200": answer},
-    }
-
-
-def base_schema(app: FastAPI) -> dict[str, Any]:
-    """Everything but the champions, made once."""
-    if app.openapi_schema is None:
-        app.openapi_schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        secure(app.openapi_schema)
-    return app.openapi_schema
-
-
-def secure(schema: dict[str, Any]) -> None:
-    """Let the page send a token."""
-    schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    schema["security"] = [{}, {"token": []}]
+    table = service.table
+    return document(request.app, {name: table.get(name) for name in table.versions()}, service.settings.default_model)

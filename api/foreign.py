@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from api.answering import Rows
-from api.front import check_form, deadline_of
+from api.front import check_form, deadline_of, may_be_large
 from api.service import Service, service_of
 from api.serving import Served
 from understudy.errors import DeadlinePassed, UnderstudyError
@@ -20,12 +20,6 @@ from understudy.parity import Answer
 
 SMALL = 64 * 1024
 """Bytes of a body that is read in a millisecond or two: less than it pays to leave the event loop for."""
-
-#: What the published schema says of failing answers.
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    statuses: {"description": what, "content": {"application/problem+json": {"schema": {"type": "object"}}}}
-    for statuses, what in (("4XX", "The request, or the moment, was wrong"), ("5XX", "It could not be answered"))
-}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,16 +69,28 @@ class Foreign:
 
 @asynccontextmanager
 async def foreign(request: Request, model: str) -> AsyncIterator[Foreign]:
-    """Read the body, and hold the version that answers until it has; what is refused is counted."""
+    """Read the body, and hold the version that answers until it has; what is refused is counted.
+
+    One that may be large has a place before a byte of it is read, or all who send at a time would fill the memory.
+    """
     headers = dict(request.headers.raw)
     check_form(headers)
-    deadline_s = deadline_of(headers)
-    body = await request.body()
-    service = service_of(request)
+    deadline_s, service = deadline_of(headers), service_of(request)
+    async with service.large_json.passed() if may_be_large(headers) else nullcontext():
+        body = await request.body()
+        async with held(service, model, body, role=request.state.role, deadline_s=deadline_s) as asking:
+            yield asking
+
+
+@asynccontextmanager
+async def held(
+    service: Service, model: str, body: bytes, *, role: str | None, deadline_s: float
+) -> AsyncIterator[Foreign]:
+    """Hold the version that answers a body that was read."""
     asking: Foreign | None = None
     try:
         served = await service.answering.serving(model, deadline_s=deadline_s)
-        asking = Foreign(service, served, body, request.state.role, deadline_s)
+        asking = Foreign(service, served, body, role, deadline_s)
         with served.request():
             async with service.large_bodies.passed() if asking.is_large else nullcontext():
                 yield asking

@@ -43,7 +43,10 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready", name="ready", summary="Is it fit to answer predictions?")
+NOT_READY = {"description": "It is not, and says why", "content": {"application/json": {"schema": {"type": "object"}}}}
+
+
+@router.get("/ready", name="ready", summary="Is it fit to answer predictions?", responses={503: NOT_READY})
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     service = request.app.state.service
     facts = service.health.facts()

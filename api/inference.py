@@ -9,22 +9,47 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.door import Door
-from api.foreign import PROBLEMS, foreign
+from api.foreign import foreign
 from api.service import Service, service_of
 from api.serving import Served
 from understudy import __version__, open_inference
 from understudy.errors import BadInput, Conflict
 from understudy.foreign_rows import checked
 
-router = APIRouter(route_class=Door, prefix="/v2", tags=["open inference protocol"], responses=PROBLEMS)
+router = APIRouter(route_class=Door, prefix="/v2", tags=["open inference protocol"])
 
 HEADER_LENGTH = "inference-header-content-length"
 
+TENSOR: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+        "datatype": {"type": "string"},
+        "data": {"type": "array"},
+    },
+    "required": ["name", "shape", "datatype", "data"],
+}
 BODY: dict[str, Any] = {
     "responses": {
         "200": {
             "description": "Outputs; as bytes behind the JSON where they were asked for so",
-            "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": {}},
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "model_name": {"type": "string"},
+                            "model_version": {"type": "string"},
+                            "id": {"type": "string"},
+                            "outputs": {"type": "array", "items": TENSOR},
+                            "parameters": {"type": "object", "properties": {"prediction_id": {"type": "string"}}},
+                        },
+                        "required": ["model_name", "model_version", "outputs"],
+                    }
+                },
+                "application/octet-stream": {},
+            },
         }
     },
     "requestBody": {
@@ -38,16 +63,7 @@ BODY: dict[str, Any] = {
                         "inputs": {
                             "type": "array",
                             "minItems": 1,
-                            "items": {
-                                "type": "object",
-                                "properties": {
-                                    "name": {"type": "string"},
-                                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
-                                    "datatype": {"type": "string"},
-                                    "data": {"type": "array"},
-                                },
-                                "required": ["name", "shape", "datatype", "data"],
-                            },
+                            "items": TENSOR,
                         },
                     },
                     "required": ["inputs"],
@@ -65,7 +81,13 @@ async def live() -> Response:
     return Response()
 
 
-@router.get("/health/ready", response_class=Response, name="v2_ready", summary="Is it fit to answer predictions? (V2)")
+@router.get(
+    "/health/ready",
+    response_class=Response,
+    name="v2_ready",
+    summary="Is it fit to answer predictions? (V2)",
+    responses={503: {"description": "It is not"}},
+)
 async def ready(request: Request) -> Response:
     """200 where `GET /ready` says so, else 503; without a body."""
     return Response(status_code=200 if service_of(request).health.reason() is None else 503)

@@ -5,18 +5,32 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.door import Door
-from api.foreign import PROBLEMS, foreign
+from api.foreign import foreign
 from api.service import service_of
 from understudy import scoring_forms
 from understudy.errors import Unread
 from understudy.foreign_rows import checked
 
-router = APIRouter(route_class=Door, tags=["predictions"], responses=PROBLEMS)
+router = APIRouter(route_class=Door, tags=["predictions"])
 
 JSON = "application/json"
 
 ROWS = {"type": "array", "minItems": 1}
 BODY = {
+    "responses": {
+        "200": {
+            "description": "Predictions, row by row",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"predictions": {"type": "array"}},
+                        "required": ["predictions"],
+                    }
+                }
+            },
+        }
+    },
     "requestBody": {
         "required": True,
         "content": {
@@ -38,7 +52,7 @@ BODY = {
                 }
             }
         },
-    }
+    },
 }
 
 

@@ -25,11 +25,39 @@ LOOKS = 10
 AT_A_TIME = 10_000
 """Values that are encoded at a time: encoding lets no other thread do anything, and a record may have millions."""
 
+RECORD: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "prediction_id": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+        "role": {"type": ["string", "null"], "description": "Who asked; null: without a token"},
+        "latency_ms": {"type": "number"},
+        "inputs": {
+            "type": "object",
+            "description": "Columns in the order of the signature, each with one value a row",
+            "additionalProperties": {"type": "array"},
+        },
+        "withheld": {"type": "array", "items": {"type": "string"}, "description": "Columns that are not on record"},
+        "predictions": {"type": "array"},
+        "probabilities": {"type": ["array", "null"], "items": {"type": "array", "items": {"type": "number"}}},
+        "classes": {"type": ["array", "null"]},
+    },
+}
+"""What `shown` makes, for the published schema."""
+RECORDED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The prediction, as it was answered",
+        "content": {"application/json": {"schema": {**RECORD, "required": list(RECORD["properties"])}}},
+    }
+}
+
 Id = Annotated[str, Path(max_length=64)]
 Row = Annotated[int, Path(ge=0, lt=2**31)]
 
 
-@router.get("/predictions/{id}", name="prediction", summary="One prediction as it is on record")
+@router.get("/predictions/{id}", name="prediction", summary="One prediction as it is on record", responses=RECORDED)
 async def prediction(id: Id, request: Request) -> Response:
     """Inputs by column in the order of the signature, outputs, model, version, latency, role.
 
@@ -38,7 +66,12 @@ async def prediction(id: Id, request: Request) -> Response:
     return await recorded(id, request)
 
 
-@router.get("/predictions/{id}/{row}", name="prediction_row", summary="One row of a prediction that had many")
+@router.get(
+    "/predictions/{id}/{row}",
+    name="prediction_row",
+    summary="One row of a prediction that had many",
+    responses=RECORDED,
+)
 async def prediction_row(id: Id, row: Row, request: Request) -> Response:
     return await recorded(f"{id}/{row}", request)
 

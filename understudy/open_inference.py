@@ -86,6 +86,16 @@ def metadata(signature: Signature, *, model: str, version: str, platform: str) -
     return {"name": model, "versions": [version], "platform": platform, "inputs": inputs, "outputs": outputs}
 
 
+def inputs_of(signature: Signature, row: Sequence[Any]) -> list[dict[str, Any]]:
+    """A request of one row in JSON, in the form that `metadata` names."""
+    if is_matrix(signature):
+        return [{"name": MATRIX, "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}]
+    return [
+        {"name": column.name, "shape": [1, 1], "datatype": FITTING[column.kind][0], "data": [value]}
+        for column, value in zip(signature.columns, row, strict=True)
+    ]
+
+
 def outputs_of(signature: Signature) -> Mapping[str, tuple[str, list[int]]]:
     """Name -> datatype, and shape behind the rows."""
     if signature.classes is None:
