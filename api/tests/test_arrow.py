@@ -1,19 +1,24 @@
 """`POST /predict` with an Arrow stream: its answer, its refusals, and who imports Arrow."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 import pyarrow
 import pytest
 
+from api.service import LARGE_JSON
 from api.tests import given
 from tests.adapters.arrow_streams import stream
 from understudy.adapters.arrow_rows import MEDIA_TYPE
 
 ROWS = pyarrow.table({"y": [0.2, 0.8], "x": [0.1, 0.9]})
+LARGE = ("/predict", "/invocations", "/v2/models/rain/infer")
 AS_ARROW = {"Content-Type": MEDIA_TYPE}
 
 
@@ -68,6 +73,41 @@ def test_of_many_large_bodies_at_once_some_are_read_and_the_others_told_to_come_
     assert statuses[200] >= 2  # so many are read at a time; eight more may wait, a slow machine's not long enough
     assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 429)
     assert api.client.post("/predict", content=many, headers=AS_ARROW).status_code == 200
+
+
+def test_a_large_body_has_its_place_before_a_byte_of_it_is_read(api: given.Api) -> None:
+    read = 0
+
+    async def receive() -> Any:
+        nonlocal read
+        read += 1
+        await asyncio.Event().wait()  # it comes slowly
+
+    async def sent(path: str) -> int:
+        headers = [(b"host", b"testserver"), (b"content-length", b"1000000")]
+        kind = [(b"content-type", MEDIA_TYPE.encode())] if path == "/predict" else []
+        asked = {"type": "http", "method": "POST", "path": path, "headers": headers + kind, "query_string": b""}
+        answers: list[Any] = []
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        await api.client.app(asked, receive, send)
+        return int(answers[0]["status"])
+
+    async def story() -> list[int]:
+        paths = islice(cycle(LARGE), LARGE_JSON.inside + LARGE_JSON.waiting + 1)
+        clients = [asyncio.create_task(sent(path)) for path in paths]
+        done, _ = await asyncio.wait(clients, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        return [client.result() for client in done]
+
+    portal = api.client.portal
+    assert portal is not None
+    assert portal.call(story) == [429]
+    assert read <= LARGE_JSON.inside
 
 
 def test_what_reading_takes_is_taken_from_the_deadline(api: given.Api) -> None:
