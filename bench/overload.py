@@ -4,13 +4,15 @@
 
 The server has one core and the load another. First a model that costs about 5 ms a call: its peak, found with clients
 who wait for their answers; then five times as many requests arrive, at times that no answer changes (Poisson). Then a
-cheap model on the fast path, with the connections of its peak and with five times as many. Then 2,000 slow connections
-beside good traffic. Health is asked every 20 ms on a connection of its own throughout.
+cheap model on the fast path, with the connections of its peak and with five times as many. Then 200 promotions within
+a second beside predictions, and 2,000 slow connections beside good traffic. Health is asked every 20 ms on a connection
+of its own under load. Ends with code 1 where a goal is missed.
 """
 
 import argparse
 import asyncio
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
+import requests
 import uvloop
 from onnx import helper
+from sklearn.linear_model import LogisticRegression
 
 from api.tests import given
 from bench.servers import Server, api
@@ -37,6 +41,32 @@ TIMES = 5
 MOST_CONNECTIONS = 1000
 CALM_WITHIN = 1.5
 """Times the latency before: then all is as it was."""
+HERD, WITHIN_S = 200, 1.0
+"""Promotions, and within how many seconds they are asked for."""
+
+GOODPUT, REFUSED_MS, HEALTH_MS, HERD_TIMES, CLOSED_S = 0.9, 50.0, 100.0, 1.5, 15.0
+"""The goals: of the peak, at least; at most each of: p99 of refusals and of health, p99 of predictions beside the herd
+as a multiple of before, and how long a slow connection stays."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured, and its goal."""
+
+    what: str
+    value: float
+    goal: float
+    is_least: bool = False
+    """Whether it must reach the goal; else it must not exceed it."""
+
+    @property
+    def is_met(self) -> bool:
+        """A figure that nothing was measured for, NaN, meets nothing."""
+        return self.value >= self.goal if self.is_least else self.value <= self.goal
+
+    def __str__(self) -> str:
+        words = f"{self.value:.2f}, {'at least' if self.is_least else 'at most'} {self.goal:g}"
+        return f"{'met   ' if self.is_met else 'MISSED'} {self.what}: {words}"
 
 
 def dear() -> bytes:
@@ -195,7 +225,14 @@ def ms(seconds: Sequence[float]) -> str:
     return f"p50 {1e3 * quantile(seconds, 0.5):.1f} ms, p99 {1e3 * quantile(seconds, 0.99):.1f} ms"
 
 
-async def of_a_dear_model(port: int, seconds: float) -> None:
+def health_figures(during: str, health: Seen) -> list[Figure]:
+    return [
+        Figure(f"health during {during}, p99 in ms", 1e3 * quantile(health.good(), 0.99), HEALTH_MS),
+        Figure(f"health during {during}, not answered", health.failed() + len(health.refused()), 0),
+    ]
+
+
+async def of_a_dear_model(port: int, seconds: float) -> list[Figure]:
     clients = Clients(port, asked("POST", "/models/dear/predict", {"values": [0.5]}))
     alone = await closed_loop(clients, 1, seconds / 4)
     peaks = {
@@ -212,9 +249,15 @@ async def of_a_dear_model(port: int, seconds: float) -> None:
     print(f"  health {ms(health.good())}, {health.failed() + len(health.refused())} not answered")
     print(f"  as before after {after_s:.2f} s")
     clients.close()
+    return [
+        Figure("goodput of the dear model, of its peak", goodput / peak, GOODPUT, is_least=True),
+        Figure("refusals of the dear model, p99 in ms", 1e3 * quantile(seen.refused(), 0.99), REFUSED_MS),
+        Figure("failures of the dear model", seen.failed(), 0),
+        *health_figures("that", health),
+    ]
 
 
-async def of_connections(port: int, folder: Path, seconds: float) -> None:
+async def of_connections(port: int, folder: Path, seconds: float) -> list[Figure]:
     load = Load.of(folder, "/models/rain/predict", "application/json", [b'{"values": [0.1, 0.2]}'])
 
     async def run(connections: int) -> tuple[float, int, Seen]:
@@ -235,13 +278,67 @@ async def of_connections(port: int, folder: Path, seconds: float) -> None:
     print(f"the fast path: peak {peak:.0f}/s with {count} connections")
     print(f"  {TIMES * count} connections: goodput {rate / peak:.2f} of the peak; failures {failed}")
     print(f"  health {ms(health.good())}, {health.failed() + len(health.refused())} not answered")
+    return [
+        Figure("goodput of the fast path, of its peak", rate / peak, GOODPUT, is_least=True),
+        Figure("failures of the fast path", failed, 0),
+        *health_figures("many connections", health),
+    ]
 
 
-def of_slow_connections(installed: Server, count: int) -> None:
+async def of_a_herd(server: Server, orders: Sequence[bytes], seconds: float) -> list[Figure]:
+    """Many promotions beside predictions."""
+    clients = Clients(server.port, asked("POST", "/models/rain/predict", {"values": [0.1, 0.2]}))
+    before = await closed_loop(clients, 2, seconds / 2)
+    herd, chance, during = Seen(), random.Random(1), Seen()
+
+    async def order(said: bytes) -> None:
+        await asyncio.sleep(chance.random() * WITHIN_S)
+        await Clients(server.port, said).ask(herd)
+
+    orders_ = asyncio.gather(*(order(orders[number % len(orders)]) for number in range(HERD)))
+    while not orders_.done():
+        found = await closed_loop(clients, 2, 0.1)
+        for status, some in found.seconds.items():
+            during.seconds.setdefault(status, []).extend(some)
+    clients.close()
+    counts = {status: len(some) for status, some in herd.seconds.items()}
+    print(f"{HERD} promotions within {WITHIN_S:g} s: {counts}")
+    print(f"  predictions before {ms(before.good())}; meanwhile {ms(during.good())}")
+    slower = quantile(during.good(), 0.99) / quantile(before.good(), 0.99)
+    return [
+        Figure("predictions beside the herd, p99 as a multiple of before", slower, HERD_TIMES),
+        Figure("predictions beside the herd, failures", during.total() - len(during.good()), 0),
+        Figure("promotions of the herd that were carried out", counts.get(200, 0), 1, is_least=True),
+        Figure(
+            "promotions of the herd without an answer", HERD - sum(counts.get(code, 0) for code in (200, 409, 429)), 0
+        ),
+    ]
+
+
+def herd_orders(server: Server) -> list[bytes]:
+    """Requests for the two versions of a model, the second of which is registered here."""
+    assert server.home is not None
+    token = {"Authorization": f"Bearer {(server.home / 'var' / 'operator.token').read_text().strip()}"}
+    other = given.bundle(LogisticRegression(C=0.01))
+    versions = f"http://127.0.0.1:{server.port}/models/rain/versions"
+    requests.post(versions, data=other, headers=token, timeout=120).raise_for_status()
+    orders = [{"model_name": "rain", "model_version_id": version, "override": "a herd"} for version in ("2", "1")]
+    for body in orders:
+        answer = requests.post(f"http://127.0.0.1:{server.port}/model/promote", json=body, headers=token, timeout=120)
+        answer.raise_for_status()  # and has been tried
+    return [asked("POST", "/model/promote", body, **token) for body in orders]
+
+
+def of_slow_connections(installed: Server, count: int) -> list[Figure]:
     found = slow_connections(installed, count, path="/models/rain/predict")
     print(f"{count} slow connections: {found.closed} closed; told {dict(found.told)}")
     print("  stayed at most: " + ", ".join(f"{name} {found.longest_s[name]:.1f} s" for name in KINDS))
     print(f"  good traffic: {len(found.good.seconds)} requests, failed {found.good.failed}, {ms(found.good.seconds)}")
+    return [
+        Figure("slow connections that were not closed", count - found.closed, 0),
+        Figure("slow connections stayed, s", max(found.longest_s.values()), CLOSED_S),
+        Figure("good traffic beside them, failures", len(found.good.failed), 0),
+    ]
 
 
 def main() -> None:
@@ -258,9 +355,14 @@ def main() -> None:
         folder = Path(open_.enter_context(tempfile.TemporaryDirectory()))
         server = open_.enter_context(api(folder, models, name="api", cores=SERVER))
         open_.enter_context(on_cores(LOAD))
-        uvloop.run(of_a_dear_model(server.port, given_.seconds))
-        uvloop.run(of_connections(server.port, folder / "load", given_.seconds))
-        of_slow_connections(server, given_.slow)
+        figures = [
+            *uvloop.run(of_a_dear_model(server.port, given_.seconds)),
+            *uvloop.run(of_connections(server.port, folder / "load", given_.seconds)),
+            *uvloop.run(of_a_herd(server, herd_orders(server), given_.seconds)),
+            *of_slow_connections(server, given_.slow),
+        ]
+    print(*figures, sep="\n")
+    sys.exit(0 if all(figure.is_met for figure in figures) else 1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
@@ -18,6 +19,8 @@ from tests.services import Installation, installation
 from tests.workers import state_of, wait_for, wait_until_all_answer, workers
 from understudy.failures import FAILURES
 
+BACK_S = 5.0
+"""The table of faults says so: another process serves by then. Slow tests only, for it is a time."""
 ASKED = 200
 """At most, until something follows."""
 
@@ -194,6 +197,39 @@ def test_a_process_that_is_killed_amid_a_call_is_recorded_and_the_model_is_not_b
         wait_until_all_answer(pair, 2)
 
     assert champion(pair) == "2"
+
+
+@pytest.mark.slow
+@pytest.mark.fault(40)
+def test_of_two_processes_one_crashes_amid_a_call_while_the_other_serves_and_after_the_second_the_model_goes(
+    tmp_path: Path,
+) -> None:
+    with installation(tmp_path, UNDERSTUDY_API_WORKERS="2") as two:
+        two.start_api()
+        define(two)
+        before, deadly = serve(two, failing.well()), serve(two, failing.slow())
+        blamed = 0
+        for number in cycle([signal.SIGSEGV, signal.SIGBUS]):
+            wait_until_all_answer(two, 2)
+            told = len(events(two, "process.died"))
+
+            victim, died_s = hurt_in_a_call(two, number), time.monotonic()
+            wait_for(lambda: not alive(victim), "its end")  # noqa: B023 - called at once
+            while len({*workers(two)} - {victim}) < 2:
+                assert ask(two, GOOD).status_code == 200, "the other one serves"
+            wait_until_all_answer(two, 2)
+            assert time.monotonic() - died_s <= BACK_S
+
+            death = newest_death(two, told)
+            assert (death["how"], death["worker"].split("/")[1]) == ("crashed", str(victim))
+            assert f"crashed ({number.name})" in death["reason"], "its parent saw it"
+            blamed += death["version"] == deadly  # now and then its call ends while it dies
+            if blamed == 2:
+                break
+            assert champion(two) == deadly
+
+        wait_for(lambda: champion(two) == before, "the way back")
+        assert ask(two, GOOD).json()["version"] == before
 
 
 @pytest.mark.slow

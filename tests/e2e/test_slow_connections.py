@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.overload import CLOSED_S
 from bench.slow_clients import KINDS, slow_connections
 from tests.services import installation
 from tests.wires import serve_rain
@@ -19,4 +20,5 @@ def test_2000_slow_connections_are_all_closed_and_good_traffic_does_not_notice(t
 
     assert found.closed == 2000
     assert set(found.longest_s) == set(KINDS)
+    assert max(found.longest_s.values()) <= CLOSED_S
     assert found.good.failed == []
