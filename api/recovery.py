@@ -61,7 +61,7 @@ class Recovery:
         """Whether no champion is left that the log accuses, as far as this process can help it."""
         if time.monotonic() - self._began_s > SETTLED_WITHIN_S:
             return True
-        return self._turned.is_set() and not any(self._is_under_way(key) for key in self._going)
+        return self._turned.is_set() and not any(self._is_under_way(key) for key in [*self._going])
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
