@@ -76,13 +76,13 @@ def _roles(model: Model, described: Described) -> Iterator[Complaint]:
     for role, name in named.items():
         if name is not None and described.column(name) is None:
             yield Complaint(f"The source gives no column `{name}`, the model's {role}.", f"It gives {have}: name one.")
-    for what, names in (("drop", model.drop), ("ranges", tuple(model.ranges))):
+    for what, names in (("drop", model.drop), ("ranges", tuple(model.ranges)), ("tags", tuple(model.tags))):
         for name in names:
             if described.column(name) is None:
                 yield Complaint(
                     f"`{what}` names a column `{name}` that the source does not give.",
                     f"It gives {have}: correct the name, or leave it out.",
-                    stops=False,
+                    stops=what == "tags",  # a column that was meant would be recorded in clear
                 )
 
 

@@ -9,7 +9,7 @@ from tests.adapters.stream import at, model, rows
 from understudy.adapters import recipe, snapshot
 from understudy.adapters.bundle import unpack
 from understudy.adapters.snapshot import Snapshot
-from understudy.errors import DataRefused
+from understudy.errors import BadDefinition, DataRefused
 from understudy.events import timestamp
 from understudy.fingerprint import digest_of
 from understudy.model import Model
@@ -68,6 +68,14 @@ def test_rows_without_a_label_are_on_neither_side() -> None:
 
     assert len(divided.fitted) + len(divided.held_out) == 250
     assert frame["label"].iloc[[*divided.fitted, *divided.held_out]].notna().all()
+
+
+def test_a_tag_of_a_column_that_is_not_there_is_refused() -> None:
+    frame, definition = rows(500), model(rows(1))
+    given, definition.tags = taken(frame), {"label": ("personal",), "emial": ("personal",)}
+
+    with pytest.raises(BadDefinition, match="`tags` names a column `emial`"):
+        recipe.divide(definition, given, recipe.choose_cut(given, None))
 
 
 @pytest.mark.fault(71)

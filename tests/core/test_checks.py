@@ -97,6 +97,12 @@ def test_a_misspelt_column_to_drop_or_to_limit_is_said() -> None:
     ]
 
 
+def test_a_misspelt_column_with_a_tag_stops() -> None:
+    assert complaints(Y, A, tags={"a": "personal", "emial": "personal"}) == [
+        ("`tags` names a column `emial` that the source does not give.", True)
+    ]
+
+
 def test_a_regression_of_text_stops() -> None:
     found = complaints(column("y", kind="text", dtype="str"), A, estimator=DummyRegressor())
 

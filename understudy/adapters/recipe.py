@@ -19,7 +19,7 @@ import pandas as pd
 from understudy.adapters import frames, training
 from understudy.adapters.frames import Target
 from understudy.adapters.snapshot import Snapshot, later
-from understudy.errors import DataRefused
+from understudy.errors import BadDefinition, DataRefused
 from understudy.evidence import Clock
 from understudy.fingerprint import canonical_json, digest_of, training_fingerprint
 from understudy.model import Model
@@ -91,12 +91,26 @@ def choose_cut(snapshot: Snapshot, after: Clock | None) -> Clock:
 
 
 def divide(model: Model, snapshot: Snapshot, cut: Clock) -> Rows:
-    """Put each mature row on its side of the cut. Raises BadDefinition for columns that no model can be fitted on."""
+    """Put each mature row on its side of the cut.
+
+    Raises BadDefinition for columns that no model can be fitted on, and for tags that protect none.
+    """
     frame, places = snapshot.frame, snapshot.mature
+    check_tags(model, frame)
     after = later(snapshot.mature_clock, cut)
     names = [name for name in map(str, frame.columns) if name not in model.not_features]
     task = model.task_for(frame[model.target].iloc[places[~after]].nunique())
     return Rows(snapshot, frames.feature_frame(frame, names), task, places[~after], places[after])
+
+
+def check_tags(model: Model, frame: pd.DataFrame) -> None:
+    """Raises BadDefinition where `tags` names no column: what it was meant for would be recorded in clear."""
+    unknown = sorted(set(model.tags).difference(map(str, frame.columns)))
+    if unknown:
+        raise BadDefinition(
+            f"`tags` names a column `{unknown[0]}` that the source does not give.",
+            remedy="Correct the name, or leave it out: a tag protects the column that has exactly its name.",
+        )
 
 
 def profile(model: Model, rows: Rows, *, reference: Profile | None, future: int) -> Profile:
