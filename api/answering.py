@@ -19,9 +19,8 @@ from api.gather import Asker, Gather, asking
 from api.identity import Identities
 from api.lane import Hung, Lanes, Taken
 from api.serving import Served
-from api.wording import Words
+from api.wording import Words, length
 from understudy.errors import DeadlinePassed, UnderstudyError
-from understudy.parity import Answer
 from understudy.rows import Row
 
 Rows = Sequence[Row] | np.ndarray[Any, Any]
@@ -29,6 +28,8 @@ Rows = Sequence[Row] | np.ndarray[Any, Any]
 
 SMALL = 256 * 1024
 """Bytes of a body that is decoded on the event loop: about a millisecond and a half."""
+BYTES_OF_A_VALUE = 12
+"""About so many; how many rows a large body holds is known when it is read."""
 DEADLINE_S = 10.0
 """For requests that name none."""
 
@@ -150,7 +151,8 @@ class Answering:
     ) -> tuple[bytes, bytes, Served]:
         """What is no single record for a model that is quick, or is not sure to be right."""
         if len(body) > SMALL:
-            found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), 1, deadline_s)
+            rows = max(1, len(body) // (BYTES_OF_A_VALUE * len(served.signature.columns)))
+            found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), rows, deadline_s)
         else:
             found = await self._called(served, served.decoder.decode(body), deadline_s)
         identity = self._note(served, *found, started_s, role)
@@ -190,9 +192,10 @@ class Answering:
             raise DeadlinePassed(f"A newer version of {model} was still being loaded.", remedy=MORE_TIME) from None
 
     def gather(self, served: Served) -> Gather:
-        if served.gather is None:
-            served.gather = Gather(served, self.identities, self._done)
-        return served.gather
+        gather = served.gather
+        if gather is None:
+            gather = served.gather = Gather(served, self.identities, self._done)
+        return gather
 
     async def _called(self, served: Served, rows: Rows, deadline_s: float) -> tuple[Taken, Any]:
         if not served.is_quick(len(rows)):
@@ -210,7 +213,7 @@ class Answering:
 
     async def _worded(self, served: Served, output: Any, identity: bytes) -> bytes:
         """The answer to many rows; what is long is written beside the event loop."""
-        if served.is_short(said(output)):
+        if served.is_short(length(output)):
             return served.wording.many(output, identity)
         return await run_in_threadpool(served.wording.many, output, identity)
 
@@ -266,11 +269,6 @@ def packed(served: Served, rows: Rows) -> Taken:
         return rows.tobytes(), len(rows)
     packer = served.runtime.packer
     return (rows if packer is None else packer.pack(rows)), len(rows)
-
-
-def said(output: Any) -> int:
-    """How many rows an output answers."""
-    return len(output.predictions if isinstance(output, Answer) else output)
 
 
 MORE_TIME = "Allow more time with X-Request-Deadline-Ms."

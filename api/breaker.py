@@ -24,6 +24,9 @@ TOLD_EVERY_S = 5.0
 LATE_S = 5.0
 """A call that was given up after so long counts as a failure; before, a client was in a hurry."""
 
+Call = tuple[bool, float]
+"""Whether it is the trial of a version that failed, and when it began (s, monotonic)."""
+
 Accusation = tuple[str, str, str]
 """Model, version, why."""
 
@@ -66,6 +69,7 @@ class Breaker:
     __slots__ = (
         "__weakref__",
         "_accuse",
+        "_begun",
         "_held",
         "_lock",
         "_marks",
@@ -74,8 +78,6 @@ class Breaker:
         "_place",
         "_probing",
         "_told_s",
-        "_under_way",
-        "began_s",
         "is_open",
         "model",
         "tally",
@@ -88,28 +90,32 @@ class Breaker:
         self.model, self.version, self.tally = model, version, Tally()
         self._marks, self._accuse, self._held = marks, accuse, held
         self._memory, self._place = marks.memory, marks.take(model, version)
-        self._lock, self._probing, self._under_way = Lock(), False, 0
+        self._lock, self._probing = Lock(), False
         self._next_s, self._told_s = 0.0, float("-inf")
-        self.began_s = 0.0
-        """When it was called while nobody else was calling it: the event loop and a lane may both do that."""
+        self._begun: list[float] = []
+        """When the calls under way began: the event loop and a lane may both be in one."""
         self.is_open = held is not None
 
-    def enter(self) -> bool:
-        """A call begins; True where it is the trial of a version that failed. Raises ModelUnhealthy."""
-        trial = self.is_open and self._admit()
+    @property
+    def began_s(self) -> float:
+        """When the oldest call under way began; 0 where none is."""
+        return min([*self._begun], default=0.0)
+
+    def enter(self) -> Call:
+        """A call begins. Raises ModelUnhealthy."""
+        trial, now_s = self.is_open and self._admit(), monotonic()
         with self._lock:
             self.tally.calls += 1
-            self._under_way += 1
-            if self._under_way == 1:
-                self.began_s = monotonic()
-                self._memory[self._place] = 1
-        return trial
+            self._begun.append(now_s)
+            self._memory[self._place] = 1
+        return trial, now_s
 
-    def leave(self, trial: bool) -> None:
+    def leave(self, call: Call) -> None:
         """The call has ended, one way or the other."""
+        trial, began_s = call
         with self._lock:
-            self._under_way -= 1
-            if self._under_way == 0:
+            self._begun.remove(began_s)
+            if not self._begun:
                 self._memory[self._place] = 0
             if trial and self._probing:
                 self._probing, self.tally = False, Tally()
@@ -132,7 +138,7 @@ class Breaker:
 
     def late(self) -> None:
         """The call under way was given up."""
-        if monotonic() - self.began_s >= LATE_S:
+        if self._begun and monotonic() - self.began_s >= LATE_S:
             self.failed()
 
     def hold(self, why: str | None) -> None:

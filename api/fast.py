@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from api.cost import FULL
 from api.errors import answer_any
 from api.familiar import MOST_DIGITS, Familiar, familiar
 from api.front import JSON, marked_response
@@ -32,6 +33,9 @@ NO_MATTER = frozenset(
     b"x-request-id".split()
 )
 """Headers that change nothing about a prediction."""
+
+LONGEST_FAMILIAR = 4096
+"""Bytes of a head that each connection may keep."""
 
 LENGTH = frozenset({b"Content-Length", b"content-length"})
 
@@ -97,7 +101,9 @@ class Fast(Wire):
         self._familiar: Familiar | None = None
         """The head of the request that was answered last."""
         self._piece: bytes | None = None
-        """What came last, where it began with a request."""
+        """What came last, where it began with a request and no other has come in it."""
+        self._until = 0
+        """How many requests may have come at the end of a piece: the loop looks at others before it answers more."""
         self._gather: Gather | None = None
         """Where requests of this connection wait for the end of this turn."""
 
@@ -111,6 +117,7 @@ class Fast(Wire):
                     self.asked += 1
                     return
             self._piece = data
+        self._until = self.asked + FULL
         super().data_received(data)
         self._piece = None
 
@@ -132,6 +139,7 @@ class Fast(Wire):
         cycle: RequestResponseCycle | None = self.cycle
         if (
             self.url in self._table.doors
+            and self.asked < self._until
             and self.parser.get_method() == b"POST"
             and (cycle is None or cycle.response_complete)
             and self._length is not None
@@ -186,13 +194,16 @@ class Fast(Wire):
             if self._is_asked():
                 self.unread, self._taken, self.is_amid = 0, False, False
                 self.asked += 1
-                if self._piece is not None and self._length is not None:
-                    self._familiar = familiar(
-                        self._piece, bytes(self._body), self._length, self.url, self._authorization
-                    )
+                self._learn()
                 return
             self._usual_way()
         super().on_message_complete()
+
+    def _learn(self) -> None:
+        """Keep in mind what the first request of a piece looked like, where it was all that came."""
+        piece, self._piece = self._piece, None
+        if piece is not None and self._length is not None and len(piece) - len(self._body) <= LONGEST_FAMILIAR:
+            self._familiar = familiar(piece, bytes(self._body), self._length, self.url, self._authorization)
 
     def _is_asked(self) -> bool:
         """Ask for an answer at once; False where only the usual way has one."""

@@ -139,8 +139,13 @@ def front() -> Front:
 
 
 async def said(protocol: type[Wire], pieces: list[bytes]) -> tuple[bytes, int, int]:
-    """Everything that a server answers to one conversation and to a last request; what it believes to be asked and
-    unanswered by then."""
+    """What a server answers to a conversation, and what it believes to have been asked and not answered by then."""
+    found, server = await talk(protocol, pieces)
+    return IDS.sub(b"*", found), server.asked, server.in_flight
+
+
+async def talk(protocol: type[Wire], pieces: list[bytes]) -> tuple[bytes, Wire]:
+    """Everything that a server answers to a conversation and to a last request; and the server's side of it."""
     loop = asyncio.get_running_loop()
     config = configuration(protocol)
     config.load()
@@ -159,7 +164,7 @@ async def said(protocol: type[Wire], pieces: list[bytes]) -> tuple[bytes, int, i
         with suppress(ConnectionResetError):
             while more := await loop.sock_recv(theirs, 65536):
                 found += more
-    return IDS.sub(b"*", found), made.asked, made.in_flight
+    return found, made
 
 
 def configuration(protocol: type[Wire]) -> Config:

@@ -7,19 +7,24 @@ for another's sake. A gather belongs to one version, so a call never mixes two.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from api.answered import Answered
 from api.cost import FULL
-from api.wording import Words
-from understudy.errors import UnderstudyError
+from api.wording import Words, length
+from understudy.adapters.runtime import REMEDY
+from understudy.errors import ModelFailed, UnderstudyError
 from understudy.rows import Row
 
 if TYPE_CHECKING:
     from api.identity import Identities
     from api.serving import Served
+
+
+log = logging.getLogger(__name__)
 
 
 class Asker(Protocol):
@@ -74,19 +79,29 @@ class Gather:
             return
         with_role, self._asked, self._with_role = self._with_role, [], False
         rows = self._taken(len(asked))
+        matrix = self._matrix[: len(asked)] if self._packer is not None else rows
         try:
-            output = self._served.call(
-                self._matrix[: len(asked)] if self._packer is not None else rows, shared=len(asked) > 1
-            )
+            output, worded = self._said(matrix, len(asked))
         except UnderstudyError as error:
             if len(asked) == 1:
                 asked[0][0].failed(error, self._served)
             else:
                 self._one_by_one(asked, rows)
         else:
-            tell(self._served, self._identities, self._done, asked, rows, output, with_role=with_role)
+            tell(self._served, self._identities, self._done, asked, rows, output, worded, with_role=with_role)
         finally:
             self._served.in_flight -= 1
+
+    def _said(self, rows: Any, n: int) -> tuple[Any, list[Words]]:
+        """What the model says to n rows, and the words for each of them. Raises UnderstudyError and nothing else."""
+        output = self._served.call(rows, shared=n > 1)
+        if length(output) != n:
+            raise ModelFailed("The model answered another number of rows.", remedy=REMEDY)
+        try:
+            return output, [*self._served.wording.each(output)]
+        except Exception as error:
+            log.exception("an answer of a model cannot be written", extra={"action": "bug"})
+            raise ModelFailed("What the model said cannot be written.", remedy=REMEDY) from error
 
     def _taken(self, n: int) -> bytes | list[Row]:
         """The rows of this call, in a form that nobody changes any more."""
@@ -99,11 +114,11 @@ class Gather:
         for place, one in enumerate(asked):
             row = nth(rows, place, self._served)
             try:
-                output = self._served.call(asking(row, self._served))
+                output, worded = self._said(asking(row, self._served), 1)
             except UnderstudyError as error:
                 one[0].failed(error, self._served)
             else:
-                tell(self._served, self._identities, self._done, [one], row, output, with_role=True)
+                tell(self._served, self._identities, self._done, [one], row, output, worded, with_role=True)
 
 
 def tell(
@@ -113,6 +128,7 @@ def tell(
     asked: Sequence[Asked],
     rows: bytes | Sequence[Row],
     output: Any,
+    worded: Sequence[Words],
     *,
     with_role: bool,
 ) -> None:
@@ -120,7 +136,7 @@ def tell(
 
     In this order, so that whatever a killed process has answered had been counted.
     """
-    n, worded = len(asked), [*served.wording.each(output)]
+    n = len(asked)
     stamp, first = identities.take(n)
     number, process = first, identities.process
     ended_s = time.perf_counter()

@@ -98,7 +98,7 @@ class Lane:
         except TimeoutError:
             self._give_up(request)
             raise DeadlinePassed(
-                f"{self._served.model} did not answer within {deadline_s:g} s.",
+                f"{self._served.model} did not answer within {round(deadline_s, 3):g} s.",
                 remedy="Ask for fewer rows at a time, or allow more with X-Request-Deadline-Ms.",
             ) from None
         finally:

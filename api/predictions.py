@@ -4,11 +4,13 @@ The work is done in `api/answering.py`. A server of ours answers most requests b
 `api/front.py` and `api/fast.py`.
 """
 
+from contextlib import nullcontext
+
 from fastapi import APIRouter, Request, Response
 
 from api import arrow
 from api.door import Door
-from api.front import check_form, deadline_of
+from api.front import check_form, deadline_of, may_be_large
 from api.service import Service, service_of
 
 router = APIRouter(route_class=Door, tags=["predictions"])
@@ -33,6 +35,8 @@ async def answered(service: Service, model: str, request: Request) -> Response:
         return await arrow.predicted(request, model)
     headers = dict(request.headers.raw)
     check_form(headers)
-    body = await request.body()
-    content, _, served = await service.answering.answer(model, body, request.state.role, deadline_of(headers))
+    deadline_s = deadline_of(headers)
+    async with service.large_json.passed() if may_be_large(headers) else nullcontext():
+        body = await request.body()
+        content, _, served = await service.answering.answer(model, body, request.state.role, deadline_s)
     return Response(content, media_type="application/json", headers={"Model-Version": served.version})

@@ -95,16 +95,16 @@ class Served:
             shared: of several requests, which are asked one by one where this fails: only then is it counted whose.
         """
         breaker = self.breaker
-        trial = breaker.enter()
+        call = breaker.enter()
         try:
             return self.runtime.run(rows, options)
         except ModelFailed:
             given_up = options is not None and options.terminate  # counted by whoever did
-            if trial or not (shared or given_up):
-                breaker.failed(trial)
+            if call[0] or not (shared or given_up):
+                breaker.failed(call[0])
             raise
         finally:
-            breaker.leave(trial)
+            breaker.leave(call)
 
     @contextmanager
     def request(self) -> Iterator[None]:

@@ -76,3 +76,8 @@ class Wording:
         if probabilities is None:
             return self._heads[0], encode(prediction)
         return b'{"predictions":[%b],"probabilities":[[' % encode(prediction), encode(probabilities)[1:-1]
+
+
+def length(output: Output) -> int:
+    """How many rows an output answers."""
+    return len(output.predictions if isinstance(output, Answer) else output)

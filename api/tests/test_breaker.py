@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.given import defined
 from tests.workers import wait_for
 from understudy.errors import ModelUnhealthy
 from understudy.events import Ended, ProcessDied
-from understudy.failures import BLOCKED, FAILURES
+from understudy.failures import BLOCKED, FAILURES, STILL
 
 
 @pytest.fixture
@@ -161,20 +162,22 @@ def test_how_a_child_ended_as_its_parent_saw_it(code: int, stopped: bool | None,
 
 
 @pytest.mark.parametrize(
-    ("stack", "kills", "how"),
+    ("stack", "still_s", "kills", "how"),
     [
-        ("Fatal Python error: Bus error\n\nThread 0x00007f", None, "crashed"),
-        ("Timeout (0:00:30)!\nThread 0x00007f", None, "silent"),
-        ("", -1, "out_of_memory"),
-        ("", None, "killed"),
+        ("Fatal Python error: Bus error\n\nThread 0x00007f", 0.0, None, "crashed"),
+        ("Timeout (0:00:30)!\nThread 0x00007f", 30.1, None, "silent"),
+        ("Timeout (0:01:30.500000)!\nThread 0x00007f", 90.6, None, "silent"),
+        ("Timeout (0:00:30)!\nThread 0x00007f", 33.0, None, "stopped"),
+        ("", 0.0, -1, "out_of_memory"),
+        ("", 0.0, None, "killed"),
     ],
 )
-def test_how_a_process_ended_that_nobody_saw_end(stack: str, kills: int | None, how: Ended) -> None:
+def test_how_a_process_ended_that_nobody_saw_end(stack: str, still_s: float, kills: int | None, how: Ended) -> None:
     if kills is not None and kills_for_memory() is None:
         pytest.skip("nobody counts here who was killed for memory")
     life = Life(worker="vm/1", parent=None, memory_kills=kills)
 
-    assert guessed(Remains(mark="1-a", life=life, end=None, calling=(), stack=stack)).how == how
+    assert guessed(Remains(mark="1-a", life=life, end=None, calling=(), stack=stack, still_s=still_s)).how == how
 
 
 @pytest.mark.parametrize(
@@ -288,11 +291,34 @@ def test_a_call_is_accused_of_a_loop_that_stands_still_only_where_it_is_on_the_l
     assert (ends["lane"].how, ends["lane"].calling) == ("silent", [])
 
 
+@pytest.mark.slow
+@pytest.mark.fault(44)
+def test_a_process_that_ran_no_python_is_told_from_one_that_did_not_run_at_all(tmp_path: Path) -> None:
+    """Both are ended by the interpreter's own timer, after three seconds here."""
+    command = [sys.executable, "-m", "tests.standing"]
+    both = {place: subprocess.Popen([*command, str(tmp_path / place), place]) for place in ("held", "paused")}
+    paused = both["paused"]
+    wait_for(lambda: any(file.stat().st_size for file in (tmp_path / "paused").glob("*.began")), "its beginning")
+    os.kill(paused.pid, signal.SIGSTOP)
+    time.sleep(8)
+    os.kill(paused.pid, signal.SIGCONT)
+    codes = {child.wait(60) for child in both.values()}
+
+    assert codes == {STILL}
+    assert guessed(left_in(tmp_path / "held")).how == "silent"
+    assert guessed(left_in(tmp_path / "paused")).how == "stopped"
+
+
 def end_of(folder: Path) -> End:
+    left = left_in(folder)
+    assert left.end is not None
+    return left.end
+
+
+def left_in(folder: Path) -> Remains:
     (path,) = folder.glob("*.mark")
     with dead(path) as file:
         assert file is not None
         left = remains(file, path)
     assert left is not None
-    assert left.end is not None
-    return left.end
+    return left

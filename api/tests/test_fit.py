@@ -73,3 +73,18 @@ class Deaf(Fast):
 
 def test_a_class_that_never_answers_is_found_out() -> None:
     assert "TimeoutError" in str(fit.misfit(Deaf, within_s=0.5))
+
+
+def test_only_the_first_request_of_a_piece_is_looked_at_for_what_the_piece_is() -> None:
+    looked: list[bytes | None] = []
+
+    class Looking(Fast):
+        def _learn(self) -> None:
+            looked.append(self._piece)
+            super()._learn()
+
+    one = fit.request(b'{"x":1}')
+    asyncio.run(fit.talk(Looking, [one * 5]))
+
+    assert looked[0] is not None
+    assert looked[1:] == [None] * 4

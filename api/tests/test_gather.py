@@ -314,3 +314,20 @@ def test_an_id_has_the_same_length_when_the_numbers_begin_again() -> None:
     stamp, first = identities.take(5)
 
     assert {len(identities.of(stamp, first + i)) for i in range(5)} == {DIGITS}
+
+
+class Short(Doubling):
+    """Answers fewer rows than it is asked."""
+
+    def run(self, rows: "np.ndarray[Any, Any]", options: Any = None) -> "np.ndarray[Any, Any]":
+        return super().run(rows, options)[1:]
+
+
+def test_nobody_waits_for_ever_where_a_model_answers_fewer_rows_than_it_was_asked(stage: Callable[..., Stage]) -> None:
+    asked = stage(QUICK, Short)
+
+    async def both() -> list[str | UnderstudyError]:
+        return [*await asyncio.gather(asked.ask(1), asked.ask(2))]
+
+    assert all(isinstance(one, ModelFailed) for one in asyncio.run(both()))
+    assert asked.served.in_flight == 0
