@@ -2,7 +2,7 @@
 
 The request path leaves a note, once for each call of a model, and does no more: appending to a deque is one step that
 no other thread can come between. Counting is done by whoever calls `fold`, a thread every half second and a scrape
-before it reads, for many notes at once.
+before it reads, for many notes at once. Where both are held up, notes have an end all the same.
 """
 
 import time
@@ -35,6 +35,8 @@ MOST_CODES = 100
 
 AT_ONCE = 256
 """Notes that are folded before other threads get a turn: some 0.1 ms."""
+MOST_NOTES = 50_000
+"""Of a kind; beyond it, because no thread gets to fold them while the volume stands still, the request path does."""
 
 T = TypeVar("T")
 
@@ -97,22 +99,35 @@ class Counts:
         """One call of a model was answered, and with it all of its requests."""
         served = call.served
         self._answered.append((served.model, served.version, call.n, call.latencies_s))
+        if len(self._answered) > MOST_NOTES:
+            self._relieve()
 
     def refused(self, model: str, code: str) -> None:
         """One request for `model`, a name as it was sent, failed with an error of that `code`."""
         self._refused.append((model, code))
+        if len(self._refused) > MOST_NOTES:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Fold a few notes, unless somebody is at it."""
+        if self._folding.acquire(blocking=False):
+            try:
+                known = self._known()
+                self._fold_answered(first(self._answered, AT_ONCE), known)
+                self._fold_refused(first(self._refused, AT_ONCE), known)
+            finally:
+                self._folding.release()
 
     def fold(self) -> Totals:
         """Count what was noted before this call."""
         with self._folding:
             known = self._known()
             for left in range(len(self._answered), 0, -AT_ONCE):
-                self._fold_answered([self._answered.popleft() for _ in range(min(left, AT_ONCE))], known)
+                self._fold_answered(first(self._answered, min(left, AT_ONCE)), known)
                 time.sleep(0)
-            for left in range(len(self._refused), 0, -1):
-                self._fold_refused(*self._refused.popleft(), known)
-                if left % AT_ONCE == 0:
-                    time.sleep(0)
+            for left in range(len(self._refused), 0, -AT_ONCE):
+                self._fold_refused(first(self._refused, min(left, AT_ONCE)), known)
+                time.sleep(0)
             return self.totals
 
     def _fold_answered(self, notes: list[Note], known: Collection[str]) -> None:
@@ -126,12 +141,18 @@ class Counts:
             label = version if name and bounded(self._versions, (name, version), MOST_VERSIONS) else NOBODY
             self.totals.requests[name, label, OK] += requests
 
-    def _fold_refused(self, model: str, code: str, known: Collection[str]) -> None:
-        name, label = named(model, known), code if bounded(self._codes, code, MOST_CODES) else NOBODY
-        self.totals.requests[name, NOBODY, label] += 1
-        self.totals.errors[name, label] += 1
-        if code == Overloaded.code:
-            self.totals.shed[name] += 1
+    def _fold_refused(self, notes: list[tuple[str, str]], known: Collection[str]) -> None:
+        for model, code in notes:
+            name, label = named(model, known), code if bounded(self._codes, code, MOST_CODES) else NOBODY
+            self.totals.requests[name, NOBODY, label] += 1
+            self.totals.errors[name, label] += 1
+            if code == Overloaded.code:
+                self.totals.shed[name] += 1
+
+
+def first(notes: deque[T], n: int) -> list[T]:
+    """Take so many away, or what there is; one thread at a time."""
+    return [notes.popleft() for _ in range(min(n, len(notes)))]
 
 
 def named(model: str, known: Collection[str]) -> str:

@@ -70,11 +70,11 @@ class Readings:
 
 
 def counted(totals: Totals) -> Values:
-    """What `Counts` has found."""
+    """What `Counts` has found; copied first, for the event loop may go on counting meanwhile."""
     return {
         "requests": {**totals.requests},
-        "request_duration_seconds": {(model,): found for model, found in totals.latencies.items()},
-        "rows": {(model,): rows for model, rows in totals.rows.items()},
+        "request_duration_seconds": {(model,): found for model, found in {**totals.latencies}.items()},
+        "rows": {(model,): rows for model, rows in {**totals.rows}.items()},
         "errors": {**totals.errors},
-        "shed": {(model,): shed for model, shed in totals.shed.items()},
+        "shed": {(model,): shed for model, shed in {**totals.shed}.items()},
     }

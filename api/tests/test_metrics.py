@@ -19,7 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.answered import Answered
-from api.counts import BOUNDS_S, MOST_CODES, MOST_VERSIONS, Counts, Latencies
+from api.counts import BOUNDS_S, MOST_CODES, MOST_NOTES, MOST_VERSIONS, Counts, Latencies
 from api.estate import MOST_DEAD, gather, read, sweep
 from api.families import FAMILIES, Family
 from api.metrics import Found
@@ -187,6 +187,17 @@ def test_names_that_clients_make_up_are_counted_as_one() -> None:
     assert (totals.rows["rain"], totals.rows[""]) == (1000, 1000)
     assert len({version for model, version, _ in totals.requests if model == "rain"}) == MOST_VERSIONS + 1
     assert sum(totals.requests.values()) == 4000
+
+
+def test_notes_have_an_end_while_nobody_folds_them() -> None:
+    counts, n = Counts(lambda: {"rain"}), MOST_NOTES + 1_000
+    for _ in range(n):
+        counts.answered(call(0.1))
+        counts.refused("rain", "bad_row")
+
+    assert sum(counts.totals.requests.values()) > 1_000  # only what is more than the notes that may wait
+    totals = counts.fold()
+    assert totals.requests == {("rain", "1", "ok"): n, ("rain", "", "bad_row"): n}
 
 
 def test_a_label_is_never_read_as_more_than_a_label(tmp_path: Path) -> None:
