@@ -27,20 +27,37 @@ PROBLEM: Json = {
     "title": "Problem",
     "description": "Every failing answer (RFC 9457).",
     "properties": {
-        "type": {"type": "string", "example": "urn:understudy:bad_row"},
-        "title": {"type": "string", "example": "Unprocessable Entity"},
-        "status": {"type": "integer", "example": 422},
-        "detail": {"type": "string", "example": "`x` should be a number or null."},
-        "remedy": {"type": "string", "example": "Send a number or null."},
-        "code": {"type": "string", "description": "For programs; does not change.", "example": "bad_row"},
-        "request_id": {"type": ["string", "null"], "example": "02791c3468a8cd3e"},
+        **{name: {"type": "string"} for name in ("type", "title")},
+        "status": {"type": "integer"},
+        **{name: {"type": "string"} for name in ("detail", "remedy")},
+        "code": {"type": "string", "description": "For programs; does not change."},
+        "request_id": {"type": ["string", "null"]},
         "error": {"type": "string", "description": "Detail and remedy in one; below `/v2` only."},
     },
     "required": ["type", "title", "status", "detail", "remedy", "code", "request_id"],
 }
-PROBLEMS: Json = {
-    statuses: {"description": what, "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for statuses, what in (("4XX", "The request, or the moment, was wrong"), ("5XX", "It could not be answered"))
+WRONG: Json = {
+    "type": "urn:understudy:not_found",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "There is no model 'snow'.",
+    "remedy": "See GET /models.",
+    "code": "not_found",
+    "request_id": "02791c3468a8cd3e",
+}
+FAILED: Json = {
+    "type": "urn:understudy:storage_unavailable",
+    "title": "Service Unavailable",
+    "status": 503,
+    "detail": "The storage does not answer.",
+    "remedy": "Ask again in a moment.",
+    "code": "storage_unavailable",
+    "request_id": "02791c3468a8cd3e",
+}
+#: Statuses -> what they mean, and one of them.
+FAILING: Mapping[str, tuple[str, Json]] = {
+    "4XX": ("The request, or the moment, was wrong", WRONG),
+    "5XX": ("It could not be answered", FAILED),
 }
 FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 """Shapes of failing answers that are never answered here."""
@@ -144,7 +161,7 @@ def base_document(app: FastAPI) -> Json:
         made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         for path, ways in made["paths"].items():
             for way in ways.values():
-                tell_problems(way)
+                tell_problems(path, way)
             if path in PREDICTING:
                 tell_predicting(path, ways["post"])
         parts = made.setdefault("components", {})
@@ -155,10 +172,13 @@ def base_document(app: FastAPI) -> Json:
     return app.openapi_schema
 
 
-def tell_problems(way: Json) -> None:
+def tell_problems(path: str, way: Json) -> None:
     """Name the one shape of failing answers, instead of the framework's own."""
     way["responses"].pop("422", None)
-    way["responses"] |= PROBLEMS
+    for statuses, (what, problem) in FAILING.items():
+        of_v2 = {"error": f"{problem['detail']} {problem['remedy']}"} if path.startswith("/v2") else {}
+        told = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem | of_v2}
+        way["responses"][statuses] = {"description": what, "content": {PROBLEM_JSON: told}}
 
 
 def tell_predicting(path: str, way: Json) -> None:
