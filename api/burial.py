@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 FATAL = re.compile(r"^Fatal Python error: (.{1,80})$", re.MULTILINE)
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
 SHORT = "was killed by the system because memory was short"
-SILENCE = "Timeout ("
-"""How the interpreter's own watchdog begins."""
+SILENCE = re.compile(r"^Timeout \((\d+):(\d\d):(\d\d)", re.MULTILINE)
+"""How the interpreter's own watchdog begins: how long nothing was to run."""
+SOONER_S = 2.0
+"""It wakes by then. What has lasted longer was not running at all."""
 
 
 class Burial:
@@ -118,7 +120,10 @@ def guessed(left: Remains) -> End:
     """How a process ended that nobody saw end."""
     if fatal := FATAL.search(left.stack):
         return End(how="crashed", reason=f"crashed ({fatal[1]})")
-    if SILENCE in left.stack:
+    if silence := SILENCE.search(left.stack):
+        hours, minutes, seconds = map(int, silence.groups())
+        if left.still_s > 3600 * hours + 60 * minutes + seconds + SOONER_S:
+            return End(how="stopped", reason="had been stopped by somebody, or the machine had been, and ended itself")
         return End(how="silent", reason="ran no Python for a long time and was ended")
     now, before = kills_for_memory(), left.life.memory_kills
     if now is not None and before is not None and now > before:

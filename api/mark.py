@@ -17,6 +17,7 @@ import logging
 import mmap
 import os
 import secrets
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ SLOTS = 1024
 """Versions loaded at a time; further ones share the last place, which names none."""
 END, FLAGS, NAMES, NAME = 512, 1024, 2048, 64
 """Offsets in the file: how it ended, a byte for each version, their names; and bytes of a name."""
-SIZE = NAMES + NAME * SLOTS
+LOOKED = NAMES + NAME * SLOTS
+"""When its watchdog last looked: a float64, seconds by the wall clock."""
+SIZE = LOOKED + 8
 
 WITNESSED_WITHIN_S = 3.0
 """How long a parent may take to say how a child has ended."""
@@ -74,6 +77,8 @@ class Remains:
     calling: tuple[tuple[str, str], ...]
     """(model, version) that it was in the middle of calling."""
     stack: str
+    still_s: float
+    """From the last look of its watchdog to the writing of the stack; 0 where it did not come to either."""
 
 
 class Marks:
@@ -126,6 +131,10 @@ class Marks:
         self.memory[place] = 0
         if place < FLAGS + SLOTS - 1:
             self._free.append(place - FLAGS)
+
+    def look(self) -> None:
+        """Note that this process runs."""
+        struct.pack_into("<d", self.memory, LOOKED, time.time())
 
     def end(self, end: End) -> None:
         """Say why this process is about to end."""
@@ -192,6 +201,7 @@ def remains(file: IO[bytes], path: Path) -> Remains | None:
     with mmap.mmap(file.fileno(), SIZE, access=mmap.ACCESS_READ) as memory:
         life, end = said(memory, 0), said(memory, END)
         called = [slot for slot in range(SLOTS) if memory[FLAGS + slot]]
+        (looked_s,) = struct.unpack_from("<d", memory, LOOKED)
         names = [memory[NAMES + slot * NAME : NAMES + (slot + 1) * NAME].rstrip(b"\0") for slot in called]
     try:
         witnessed = None if end is None else End(**end)
@@ -204,6 +214,7 @@ def remains(file: IO[bytes], path: Path) -> Remains | None:
             end=witnessed,
             calling=tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2),
             stack=stack_of(path.with_suffix(".stack")),
+            still_s=written_s(path.with_suffix(".stack")) - looked_s if looked_s else 0.0,
         )
     except (TypeError, UnicodeDecodeError):
         return None
@@ -216,6 +227,13 @@ def said(memory: mmap.mmap, place: int) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def written_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def stack_of(path: Path) -> str:

@@ -6,7 +6,8 @@
     Python itself has not moved for 3 × `limit_s`     the interpreter's own timer ends it: something holds its lock
 
 Time is counted in looks, one a second, and not read off a clock: a process that was asleep itself finds a loop that
-has missed one look, not sixty. The last line is the exception, since nobody is left to look.
+has missed one look, not sixty. The last line is the exception, since nobody is left to look: a process that somebody
+stops for so long ends as well, but its model is not blamed, for the time of the last look tells the two apart.
 
 Where the threads were goes to the log with whatever else the process has left, see `api/burial.py`.
 """
@@ -96,6 +97,7 @@ class Watchdog:
                 log.exception("the watchdog met a bug", extra={"action": "bug"})
 
     def _look(self) -> None:
+        self._marks.look()
         if self._marks.stack is not None:
             faulthandler.dump_traceback_later(PATIENCE * self._limit_s, exit=True, file=self._marks.stack)
         self._follow_calls()

@@ -30,9 +30,9 @@ OWN_FAULT: frozenset[Ended] = frozenset({"crashed", "out_of_memory", "silent"})
 HUNG: Ended = "hung"
 """An end that was watched for seconds, and so needs no second one."""
 
-BLOCKED, RETIRED = 70, 75
-"""Exit codes of a process that ended itself: it answered nobody; it drained, to be started again. EX_SOFTWARE and
-EX_TEMPFAIL of sysexits.h."""
+BLOCKED, RETIRED, STILL = 70, 75, 1
+"""Exit codes of a process that ended itself: it answered nobody; it drained, to be started again; it ran no Python, or
+met a bug. EX_SOFTWARE and EX_TEMPFAIL of sysexits.h, and what the interpreter's own timer ends with."""
 
 FAILING = "fails while it serves"
 """What every note and reason of this module says."""

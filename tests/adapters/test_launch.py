@@ -1,8 +1,10 @@
 """What `understudy run` decides before and beside its children; tests/e2e/test_command_line.py runs it."""
 
 import json
+import os
 import shlex
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,8 +15,8 @@ import pytest
 
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import address
-from understudy.adapters.launch import check_port, curl, first_line, how, where_token
-from understudy.errors import BadSettings, Conflict
+from understudy.adapters.launch import AGAIN, Services, check_port, curl, first_line, how, where_token
+from understudy.errors import BadSettings, Conflict, UnderstudyError
 from understudy.settings import Settings
 
 
@@ -119,3 +121,19 @@ def test_a_token_from_the_settings_is_named_and_not_shown() -> None:
 @pytest.mark.parametrize(("code", "words"), [(0, "exit code 0"), (2, "exit code 2"), (-9, "killed by SIGKILL")])
 def test_an_exit_code_is_told_in_words(code: int, words: str) -> None:
     assert how(code) == words
+
+
+def test_a_service_that_ended_with_a_bug_or_ran_no_python_is_started_again_but_not_for_ever() -> None:
+    said: list[str] = []
+    with Services({**os.environ}, said.append) as services:
+        services.start("API", "json.tool")  # which finds nothing to read, and ends with 1
+        with pytest.raises(UnderstudyError, match=r"The API ended by itself \(exit code 1\), so everything is stopped"):
+            check_for_ever(services)
+
+    assert said == ["The API has ended (exit code 1) and is started again; its log says why."] * AGAIN
+
+
+def check_for_ever(services: Services) -> None:
+    while True:
+        services.check()
+        time.sleep(0.01)

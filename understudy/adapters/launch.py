@@ -23,7 +23,7 @@ from typing import Any
 from understudy.adapters.api_client import ApiClient, token_of
 from understudy.adapters.commands.connection import address, get_if_found, if_there
 from understudy.errors import BadSettings, Conflict, Unavailable, UnderstudyError
-from understudy.failures import BLOCKED, RETIRED
+from understudy.failures import BLOCKED, RETIRED, STILL
 from understudy.settings import PREFIX, Settings
 
 LOOK_EVERY_S = 0.2
@@ -34,7 +34,7 @@ STOPPED_WITHIN_S = 15.0
 """The API gives requests in flight 8 s; whoever takes longer than this is killed."""
 
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
-COMES_BACK = frozenset({BLOCKED, RETIRED, *(-number for number in CRASHES)})
+COMES_BACK = frozenset({BLOCKED, RETIRED, STILL, *(-number for number in CRASHES)})
 """How a service ends that is started again: it knows then what it died of, and goes back from a model that did it."""
 AGAIN, WITHIN_S = 5, 60.0
 """More starts in so many seconds mend nothing."""
