@@ -16,8 +16,8 @@ from threading import Lock, Semaphore, Thread
 from typing import TYPE_CHECKING, Any
 
 from api.cost import FULL
+from api.wording import part
 from understudy.errors import DeadlinePassed, Overloaded, UnderstudyError
-from understudy.parity import Answer
 from understudy.rows import Row
 
 if TYPE_CHECKING:
@@ -239,13 +239,6 @@ def share(requests: list[Request], result: Any) -> None:
                 assert request.taken is not None
                 request.future.set_result((request.taken, part(result, begin, begin + n)))
         begin += n
-
-
-def part(output: Any, begin: int, end: int) -> Any:
-    if isinstance(output, Answer):
-        probabilities = None if output.probabilities is None else output.probabilities[begin:end]
-        return Answer(output.predictions[begin:end], probabilities)
-    return output[begin:end]
 
 
 LATER = "Ask again after the time that Retry-After says."

@@ -18,7 +18,7 @@ from api.cost import FULL, Cost, measured
 from api.gather import Gather
 from api.lane import Lane
 from api.mark import Marks
-from api.wording import Wording
+from api.wording import NUMBERS_AT_ONCE, Wording
 from understudy.adapters.bundle import unpack
 from understudy.adapters.memory import give_back
 from understudy.adapters.runtime import Runtime, open_bundle
@@ -36,9 +36,6 @@ LOOK_EVERY_S = 0.05
 BEGUN_WITHIN_S = 0.1
 """Whoever found a version just before it was replaced is counted among its requests by then."""
 
-
-NUMBERS_AT_ONCE = 4000
-"""In or out: each is read or written in a quarter of a microsecond."""
 
 Head = tuple[bytes, bytes, bytes]
 """Of an answer, as `api/fast.py` writes it: up to its length, up to its id, and to the end."""
