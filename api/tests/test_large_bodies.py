@@ -40,8 +40,14 @@ def test_of_many_large_bodies_few_are_held_whichever_way_they_come(
                 refused.append(number)
 
         headers = [(b"host", b"localhost"), (b"content-length", b"16000000"), *more]
-        scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": path}
-        scope |= {"raw_path": path.encode(), "query_string": b"", "headers": headers, "server": ("localhost", 80)}
+        scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST", "path": path}
+        scope |= {
+            "scheme": "http",
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "server": ("localhost", 80),
+        }
         await front(scope, receive, answered)
 
     async def crowd() -> int:
