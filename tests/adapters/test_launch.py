@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,18 @@ import pytest
 
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import address
-from understudy.adapters.launch import AGAIN, Services, check_port, curl, first_line, how, where_token
+from understudy.adapters.commands.terminal import say
+from understudy.adapters.launch import (
+    AGAIN,
+    Services,
+    check_port,
+    curl,
+    first_lines,
+    how,
+    program,
+    where_token,
+    where_why,
+)
 from understudy.errors import BadSettings, Conflict, UnderstudyError
 from understudy.settings import Settings
 
@@ -53,7 +65,7 @@ OPENAPI = {"paths": {"/predict": {"post": {"requestBody": {"content": {"applicat
 
 
 def test_the_line_to_try_survives_a_shell_whatever_the_example_holds() -> None:
-    words = shlex.split(curl(Settings(), OPENAPI) or "")
+    words = shlex.split(curl(Settings(), OPENAPI, "understudy") or "")
 
     assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8000/predict"]
     assert words[-1] == '{"name": "it\'s \\"quoted\\"", "x": 1.5}'
@@ -61,10 +73,10 @@ def test_the_line_to_try_survives_a_shell_whatever_the_example_holds() -> None:
 
 
 def test_where_predicting_needs_a_token_the_line_to_try_asks_for_it_and_shows_none() -> None:
-    line = curl(Settings(open=("read",), client_token="c" * 40), OPENAPI)
+    line = curl(Settings(open=("read",), client_token="c" * 40), OPENAPI, "my place/understudy")
 
     assert line is not None
-    assert '-H "Authorization: Bearer $(understudy token --role client)"' in line
+    assert """-H "Authorization: Bearer $('my place/understudy' token --role client)\"""" in line
     assert "c" * 40 not in line
 
 
@@ -94,15 +106,19 @@ def answering(pages: Mapping[str, Any]) -> Iterator[Settings]:
             thread.join()
 
 
-def test_what_serves_and_how_to_ask_it_are_one_text_that_no_log_line_can_divide() -> None:
+def test_what_serves_and_how_to_ask_it_are_two_lines_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     serving = {"/current_model": {"model": "rain", "version": "1"}, "/openapi.json": OPENAPI}
     with answering(serving) as settings:
         client = ApiClient(address(settings), lambda: None, retries=0, answer_s=10)
-        line = first_line(settings, client)
+        lines = first_lines(settings, client)
         client.close()
 
-    assert line is not None
-    assert line.startswith("Model rain serves, version 1. Ask it:\ncurl -X POST ")
+    assert lines is not None
+    say(*lines)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "Model rain serves, version 1. Ask it:"
+    assert second == lines[1]
+    assert shlex.split(second)[:3] == ["curl", "-X", "POST"]
 
 
 def test_nothing_is_said_while_no_model_serves_or_the_process_that_answers_has_not_loaded_it() -> None:
@@ -110,7 +126,7 @@ def test_nothing_is_said_while_no_model_serves_or_the_process_that_answers_has_n
     for pages in ({"/openapi.json": OPENAPI}, {"/current_model": {}, "/openapi.json": no_example}):
         with answering(pages) as settings:
             client = ApiClient(address(settings), lambda: None, retries=0, answer_s=10)
-            assert first_line(settings, client) is None
+            assert first_lines(settings, client) is None
             client.close()
 
 
@@ -137,3 +153,13 @@ def check_for_ever(services: Services) -> None:
     while True:
         services.check()
         time.sleep(0.01)
+
+
+def test_who_was_killed_left_no_line_to_look_at() -> None:
+    assert "logs/" in where_why(1)
+    assert "dmesg" in where_why(-9)
+    assert "logs/" not in where_why(-9)
+
+
+def test_the_command_that_is_shown_can_be_run_here() -> None:
+    assert shutil.which(program()) is not None

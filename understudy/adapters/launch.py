@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -39,7 +41,8 @@ COMES_BACK = frozenset({BLOCKED, RETIRED, STILL, *(-number for number in CRASHES
 AGAIN, WITHIN_S = 5, 60.0
 """More starts in so many seconds mend nothing."""
 
-Say = Callable[[str], None]
+Say = Callable[..., None]
+"""Tells people one or more lines, all in one piece."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,7 @@ class Services:
                 self._children[place] = self._started(child.name, child.module)
             elif code is not None:
                 raise UnderstudyError(
-                    f"The {child.name} ended by itself ({how(code)}), so everything is stopped.",
-                    remedy="Its last lines above, and in logs/, say why.",
+                    f"The {child.name} ended by itself ({how(code)}), so everything is stopped.", remedy=where_why(code)
                 )
 
     def _may_begin_again(self) -> bool:
@@ -139,6 +141,13 @@ def how(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
 
+def where_why(code: int) -> str:
+    """Where it stands why a service has ended."""
+    if code == -signal.SIGKILL:  # it could leave no line
+        return "A person did that, or the system for want of memory: `dmesg` tells of that."
+    return "Its last lines above, and in logs/, say why."
+
+
 def run_services(settings: Settings, say: Say) -> None:
     """Run the API and the scheduler until somebody wants an end.
 
@@ -168,12 +177,12 @@ def told(settings: Settings, services: Services, client: ApiClient, say: Say) ->
     say(f"The operator's token {where_token(settings)}")
     say("Ctrl-C stops both. The first model needs up to a minute.")
     until_s = time.monotonic() + FIRST_MODEL_WITHIN_S
-    while (line := first_line(settings, client)) is None:
+    while (lines := first_lines(settings, client)) is None:
         if time.monotonic() > until_s:
             say(f"No model serves yet after {FIRST_MODEL_WITHIN_S:.0f} s; `understudy status` says why.")
             return
         yield
-    say(line)
+    say(*lines)
 
 
 def until_healthy(client: ApiClient) -> Iterator[None]:
@@ -189,16 +198,16 @@ def until_healthy(client: ApiClient) -> Iterator[None]:
             return
 
 
-def first_line(settings: Settings, client: ApiClient) -> str | None:
-    """What serves, and the request to try: one text, since the services write to the same terminal. None: not yet."""
+def first_lines(settings: Settings, client: ApiClient) -> tuple[str, str] | None:
+    """What serves, and the request to try; None: nothing yet."""
     try:
         champion = get_if_found(client, "/current_model")
-        command = None if champion is None else curl(settings, client.get("/openapi.json"))
+        command = None if champion is None else curl(settings, client.get("/openapi.json"), program())
     except Unavailable:
         return None
     if command is None:
         return None
-    return f"Model {champion['model']} serves, version {champion['version']}. Ask it:\n{command}"
+    return f"Model {champion['model']} serves, version {champion['version']}. Ask it:", command
 
 
 def where_token(settings: Settings) -> str:
@@ -207,12 +216,18 @@ def where_token(settings: Settings) -> str:
     return f"lies in {(settings.var / 'operator.token').absolute()}"
 
 
-def curl(settings: Settings, openapi: Any) -> str | None:
+def program() -> str:
+    """How the command line is called here: by its name where that is found, else by its place beside Python."""
+    return "understudy" if shutil.which("understudy") else str(Path(sys.executable).with_name("understudy"))
+
+
+def curl(settings: Settings, openapi: Any, program: str) -> str | None:
     """The request that `/docs` shows, as a line for a terminal; None where the process that answered shows none yet."""
     schema = openapi["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     if "example" not in schema:
         return None
-    token = "" if "predict" in settings.open else '-H "Authorization: Bearer $(understudy token --role client)" '
+    bearer = f'-H "Authorization: Bearer $({shlex.quote(program)} token --role client)" '
+    token = "" if "predict" in settings.open else bearer
     return (
         f"curl -X POST {address(settings)}/predict {token}-H 'Content-Type: application/json' "
         f"-d {shlex.quote(json.dumps(schema['example']))}"

@@ -46,9 +46,9 @@ def exit_code(error: UnderstudyError) -> Exit:
     return Exit.USAGE if isinstance(error, BadInput) else Exit.NO
 
 
-def say(sentence: str) -> None:
-    """A sentence on stdout, for people."""
-    console().print(Text(plain(sentence)), soft_wrap=True)
+def say(*lines: str) -> None:
+    """Sentences on stdout, for people, written in one piece: others may write to the same terminal."""
+    console().print(Text("\n".join(map(plain, lines))), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
