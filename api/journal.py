@@ -83,7 +83,7 @@ class Journal:
         """
         with self._deciding:
             while True:
-                state, now = self.catch_up(), self._now()
+                state, now = self.catch_up(), self.now()
                 facts = decide(state, now)
                 if not facts:
                     return state
@@ -113,7 +113,7 @@ class Journal:
         """Seconds since the last look at the log that succeeded began."""
         return time.monotonic() - self._looked_s
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         """The time of a decision and of its events.
 
         Where a clock that was set back lies behind the newest event it goes on from there, or nothing would ever grow

@@ -2,6 +2,7 @@
 
 import re
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,35 @@ GROUPS = Path("/sys/fs/cgroup")
 
 #: Version of the interface -> where it is mounted, and the file that counts; some systems mount both.
 COUNTS = {2: ("", "memory.events"), 1: ("memory", "memory.oom_control")}
+
+
+NOTED_EVERY_S = 5.0
+
+
+class Shortage:
+    """Tells a child that was killed for its memory from one that somebody killed.
+
+    The system counts, and does not say whom. Whoever else of the group was killed long before is no explanation.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._known = self._noted = count
+        self._next_s = float("-inf")
+
+    def note(self) -> None:
+        """Look at the count every few seconds, and let go of what it said the time before: a death is seen later."""
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + NOTED_EVERY_S
+            self.see(kills_for_memory() or 0)
+
+    def see(self, count: int) -> None:
+        self._known, self._noted = max(self._known, self._noted), count
+
+    def explains_one(self, count: int) -> bool:
+        """Whether one more was killed for memory than is accounted for; then it is."""
+        is_short = count > self._known
+        self._known += is_short
+        return is_short
 
 
 def resident_bytes(process: int | str = "self") -> int:

@@ -28,7 +28,7 @@ from api.burial import seen
 from api.crowd import Crowd
 from api.last_calls import second_handles, take_last
 from api.mark import witness
-from api.memory import kills_for_memory
+from api.memory import Shortage, kills_for_memory
 from api.patience import Patience
 from api.roster import forget_process
 from api.watchdog import Watchdog
@@ -215,7 +215,7 @@ class Supervisor:
     def __init__(self, config: uvicorn.Config, build: Build, pulse: Pulse, marks: Path) -> None:
         """`marks` is the folder of what its children leave behind."""
         self._config, self._build, self._pulse, self._marks = config, build, pulse, marks
-        self._memory_kills = kills_for_memory() or 0
+        self._shortage = Shortage(kills_for_memory() or 0)
         self._asked = False
         """A plain flag, for signal handlers may come at any moment, also into each other."""
         self._children: list[Child] = []
@@ -244,6 +244,7 @@ class Supervisor:
                     return REFUSED
                 self._fill()
                 self._renew()
+                self._shortage.note()
                 time.sleep(LOOK_EVERY_S)
         finally:
             self._end()
@@ -292,8 +293,7 @@ class Supervisor:
 
     def _witness(self, child: Child, is_stopped: bool | None) -> None:
         """Leave word of how it ended to whoever buries it: only workers write to the log."""
-        kills = kills_for_memory() or 0
-        short, self._memory_kills = kills > self._memory_kills, kills
+        short = child.exitcode == -signal.SIGKILL and self._shortage.explains_one(kills_for_memory() or 0)
         end = seen(child.exitcode or 0, is_stopped=is_stopped, memory_was_short=short)
         try:
             witness(self._marks, child.pid or 0, end)

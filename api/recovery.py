@@ -76,7 +76,7 @@ class Recovery:
 
     def _turn(self) -> None:
         self._do(self._burial.bury)
-        state, now = self._journal.state, self._journal.wall_clock()
+        state, now = self._journal.state, self._journal.now()
         accused = {name: why for name, model in state.models.items() if (why := grievance(model, now)) is not None}
         self._breakers.hold({(name, state.models[name].champion or ""): why for name, why in accused.items()})
         for name, why in accused.items():

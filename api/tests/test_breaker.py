@@ -14,7 +14,7 @@ import pytest
 from api.breaker import Breaker, Breakers
 from api.burial import Burial, guessed, seen
 from api.mark import FLAGS, SIZE, SLOTS, End, Life, Marks, Remains, dead, remains, witness
-from api.memory import kills_for_memory, resident_bytes
+from api.memory import Shortage, kills_for_memory, resident_bytes
 from api.tests.given import Api, api, bundle
 from tests.given import defined
 from tests.workers import wait_for
@@ -322,3 +322,16 @@ def left_in(folder: Path) -> Remains:
         left = remains(file, path)
     assert left is not None
     return left
+
+
+def test_a_kill_for_memory_explains_one_death_and_none_that_comes_much_later() -> None:
+    shortage = Shortage(7)
+    assert not shortage.explains_one(7)
+
+    assert [shortage.explains_one(9) for _ in range(3)] == [True, True, False]
+
+    shortage.see(10)
+    assert shortage.explains_one(10), "it was counted just now"
+    shortage.see(11)  # by somebody else of the group
+    shortage.see(11)
+    assert not shortage.explains_one(11)
