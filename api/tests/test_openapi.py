@@ -161,3 +161,13 @@ def test_before_anything_serves_the_document_is_whole_and_only_lacks_examples(tm
         assert "example" not in way["requestBody"]["content"][JSON]["schema"]
         assert "X-Request-Deadline-Ms" in {one["name"] for one in way["parameters"]}
     assert "Problem" in document["components"]["schemas"]
+
+
+def test_who_sent_no_body_is_not_told_to_look_at_it(api: given.Api) -> None:
+    path = api.client.get("/predictions/0/x", headers=api.token("client"))
+    query = api.client.get("/models?limit=0")
+    body = api.client.post("/model/demote", json={}, headers=api.token("operator"))
+
+    assert [answer.status_code for answer in (path, query, body)] == [422] * 3
+    assert "body" not in path.json()["remedy"] + query.json()["remedy"]
+    assert "body" in body.json()["remedy"]
