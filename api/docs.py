@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from api.door import Door
 from api.openapi import document
 from api.service import service_of
-from understudy.errors import NotFound
+from understudy.errors import Forbidden, NotFound, Unauthenticated
 
 router = APIRouter(route_class=Door, include_in_schema=False)
 
@@ -74,7 +74,17 @@ def asset(name: str) -> bytes:
 
 @router.get("/openapi.json", name="openapi")
 def openapi(request: Request) -> dict[str, Any]:
-    """The schema with what the champions expect at this moment."""
+    """The schema with what the champions expect at this moment, for who may read of them."""
     service = service_of(request)
     table = service.table
-    return document(request.app, {name: table.get(name) for name in table.versions()}, service.settings.default_model)
+    serving = {name: table.get(name) for name in table.versions()} if may_read(request) else {}
+    return document(request.app, serving, service.settings.default_model)
+
+
+def may_read(request: Request) -> bool:
+    """Names, columns and typical values of models are for those to whom `GET /current_model` tells them too."""
+    try:
+        service_of(request).access.role("current_model", request.headers.get("authorization"))
+    except (Forbidden, Unauthenticated):
+        return False
+    return True

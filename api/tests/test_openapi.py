@@ -171,3 +171,20 @@ def test_who_sent_no_body_is_not_told_to_look_at_it(api: given.Api) -> None:
     assert [answer.status_code for answer in (path, query, body)] == [422] * 3
     assert "body" not in path.json()["remedy"] + query.json()["remedy"]
     assert "body" in body.json()["remedy"]
+
+
+def test_who_may_not_read_of_models_finds_none_of_them_in_the_document(tmp_path: Path) -> None:
+    with given.api(tmp_path, open=()) as closed:
+        serve(closed, ("rain", "fog"))
+        shown = {
+            role: closed.client.get("/openapi.json", headers=closed.token(role) if role else {})
+            for role in (None, "client", "scheduler", "operator")
+        }
+        wrong = closed.client.get("/openapi.json", headers={"Authorization": "Bearer wrong"})
+
+    assert shown[None].status_code == wrong.status_code == 200
+    assert shown[None].json() == wrong.json()
+    for secret in ("fog", "/models/rain", '"x"', "0.49"):
+        assert secret not in shown[None].text
+        assert all(secret in shown[role].text for role in ("client", "scheduler", "operator"))
+    assert "/models/{model}/predict" in shown[None].json()["paths"]
