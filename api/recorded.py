@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,11 +10,11 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.door import Door
-from api.service import service_of
+from api.service import Service, service_of
 from understudy.errors import NotFound
 from understudy.events import timestamp
 from understudy.ports import Records
-from understudy.records import Identity, Record, is_sampled
+from understudy.records import Identity, Record, is_sampled, withheld
 
 router = APIRouter(route_class=Door, tags=["predictions"])
 
@@ -39,13 +39,13 @@ RECORD: dict[str, Any] = {
             "description": "Columns in the order of the signature, each with one value a row",
             "additionalProperties": {"type": "array"},
         },
-        "withheld": {"type": "array", "items": {"type": "string"}, "description": "Columns that are not on record"},
+        "withheld": {"type": "array", "items": {"type": "string"}, "description": "Columns whose values are withheld"},
         "predictions": {"type": "array"},
         "probabilities": {"type": ["array", "null"], "items": {"type": "array", "items": {"type": "number"}}},
         "classes": {"type": ["array", "null"]},
     },
 }
-"""What `shown` makes, for the published schema."""
+"""What `written` makes, for the published schema."""
 RECORDED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The prediction, as it was answered",
@@ -79,7 +79,18 @@ async def prediction_row(id: Id, row: Row, request: Request) -> Response:
 async def recorded(id: str, request: Request) -> Response:
     service = service_of(request)
     record = await found(service.records, id, share=service.settings.records_sample)
-    return Response(await run_in_threadpool(written, record, id), media_type="application/json")
+    names = hidden(service, record)
+    content = await run_in_threadpool(lambda: written(record.without(names), id))
+    return Response(content, media_type="application/json")
+
+
+def hidden(service: Service, record: Record) -> Collection[str]:
+    """Columns that a record has and that are withheld by now: its model's newest definition says so."""
+    known = service.journal.state.models.get(record.model)
+    definition = {} if known is None or known.definition is None else known.definition
+    names = withheld(definition, service.settings.records_withhold)
+    is_old = Identity.parse(record.id) is None
+    return record.columns if names and is_old else names  # an earlier release stored no names of columns
 
 
 async def found(records: Records, id: str, *, share: float) -> Record:

@@ -165,6 +165,19 @@ class Record:
         probabilities = None if answer.probabilities is None else [answer.probabilities[number]]
         return replace(self, rows=rows, answer=Answer([answer.predictions[number]], probabilities))
 
+    def without(self, names: Collection[str]) -> "Record":
+        """The record without the columns that are to be withheld by now, though they are stored."""
+        gone = [name for name in self.columns if name in names]
+        if not gone:
+            return self
+        left = [i for i, name in enumerate(self.columns) if name not in names]
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in left),
+            withheld=(*self.withheld, *gone),
+            rows=[[row[i] for i in left] for row in self.rows],
+        )
+
 
 def no_such_row(rows: int) -> NotFound:
     return NotFound("This prediction has no such row.", remedy=f"It has {rows}; the first of them is `ID/0`.")

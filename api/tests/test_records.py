@@ -14,10 +14,14 @@ from api.tests import given
 from tests.recorded import call, chunk, id_of, ms_of
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.errors import NotFound
+from understudy.events import timestamp
 from understudy.parity import Answer
 from understudy.records import Record
 from understudy.settings import Settings
 
+OLD_INSERT = """
+INSERT INTO predictions (id, time, model, version, row_values, answer, latency_ms, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 ROWS = [[0.5, 0.25], [0.1, 0.7]]
 
 
@@ -78,7 +82,10 @@ def test_a_column_that_becomes_personal_is_withheld_from_then_on(tmp_path: Path)
         assert api.client.put("/models/rain", json=body, headers=api.token("scheduler")).status_code == 200
 
         after = record(api, predict(api, ROWS)["prediction_id"])
+        again = record(api, before["prediction_id"])
 
+    assert (again["inputs"], again["withheld"]) == ({"x": before["inputs"]["x"]}, ["y"])
+    assert again["predictions"] == before["predictions"]
     assert (list(before["inputs"]), before["withheld"]) == (["x", "y"], [])
     assert (list(after["inputs"]), after["withheld"]) == (["x"], ["y"])
 
@@ -96,6 +103,23 @@ def test_a_large_record_is_encoded_in_parts_that_are_one_array(rows: int) -> Non
     assert shown["inputs"] == {"x": [0.5] * rows, "y": [None] * rows}
     assert (shown["predictions"], shown["probabilities"]) == (said.predictions, said.probabilities)
     assert (shown["role"], shown["withheld"], shown["classes"]) == (None, [], [0, 1])
+
+
+def test_of_a_row_that_names_no_columns_nothing_is_shown_once_one_is_withheld(api: given.Api) -> None:
+    """What an earlier release stored."""
+    body, id = given.definition(), "0" * 32
+    body["definition"]["tags"] = {"y": ["personal"]}
+    said = b'{"predictions":[1],"probabilities":null,"classes":null}'
+    old = (id, timestamp(datetime.now(UTC)), "rain", "1", b"[[0.5,0.25]]", said, 1.0, "open")
+    with given.opened(api.service.settings.records_file) as db:
+        db.execute(OLD_INSERT, old)
+        db.commit()
+    before = record(api, id)
+
+    assert api.client.put("/models/rain", json=body, headers=api.token("scheduler")).status_code == 200
+
+    assert before["inputs"] == {"0": [0.5], "1": [0.25]}
+    assert (record(api, id)["inputs"], record(api, id)["withheld"]) == ({}, ["0", "1"])
 
 
 @pytest.mark.parametrize("tags", [["y"], {"y": "personal data"}, {"y": [1]}])

@@ -34,7 +34,7 @@ def explain(prediction: str, as_json: AsJson = False) -> None:
 
 def not_replayed(withheld: list[str]) -> dict[str, Any]:
     columns = ", ".join(f"`{name}`" for name in withheld)
-    why = f"{columns} carried a tag of UNDERSTUDY_RECORDS_WITHHOLD, so what was sent for it is not on record"
+    why = f"{columns} carried a tag of UNDERSTUDY_RECORDS_WITHHOLD, so what was sent for it is withheld"
     return {"agrees": None, "now": None, "problem": f"It cannot be answered again: {why}."}
 
 
