@@ -36,6 +36,7 @@ WHERE process = :process AND until_ms BETWEEN :ms AND :ms + :span AND since_ms <
 AND (:number BETWEEN first AND last OR :number + :numbers BETWEEN first AND last)
 """
 GAPS = "SELECT process, since_ms, until_ms, lost, reason FROM gaps ORDER BY number"
+GAP_OF = "SELECT reason FROM gaps WHERE process = ? AND ? BETWEEN since_ms AND until_ms ORDER BY number LIMIT 1"
 MOST_GAPS = 10_000
 TRIM_GAPS = "DELETE FROM gaps WHERE number <= (SELECT max(number) FROM gaps) - ?"
 ENDS = "SELECT min(number), max(number) FROM chunks"
@@ -107,9 +108,10 @@ class SqliteRecords:
         """What can be known of why there is no record."""
         if asked is None:
             return "Use the `prediction_id` of an answer."
-        for gap in self.gaps():
-            if gap.process == asked.process and gap.since_ms <= asked.ms <= gap.until_ms:
-                return f"It was lost: {WHY_LOST[gap.reason]}."
+        with self._lock, sqlite.storage_errors():
+            gap = self._db.execute(GAP_OF, (asked.process, asked.ms)).fetchone()
+        if gap is not None:
+            return f"It was lost: {WHY_LOST[gap[0]]}."
         return "It is there half a second after its answer, unless it was not sampled, or trimmed for its age or size."
 
     def _old(self, id: str) -> Record | None:
