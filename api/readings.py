@@ -1,6 +1,7 @@
 """What the parts of this process say of themselves, as metrics: read when asked, for nobody keeps it up to date."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from resource import getpagesize
@@ -33,7 +34,7 @@ class Readings:
 
     def take(self) -> Values:
         """Every family of `api/families.py`."""
-        return {**counted(self.counts.fold()), **self._models(), **self._parts(), **self._process()}
+        return {**counted(self.counts.fold()), **self._models(), **self._parts(), **of_process(self.began_s)}
 
     def _models(self) -> dict[str, dict[tuple[str, ...], float]]:
         now, models = self.journal.wall_clock(), self.journal.state.models
@@ -60,13 +61,15 @@ class Readings:
             "workers": {(): 1},
         }
 
-    def _process(self) -> dict[str, dict[tuple[str, ...], float]]:
-        found: dict[str, dict[tuple[str, ...], float]] = {"process_start_time_seconds": {(): self.began_s}}
-        if PROCESS.exists():
-            resident = int((PROCESS / "statm").read_text().split()[1]) * getpagesize()
-            found["process_resident_memory_bytes"] = {(): resident}
-            found["process_open_fds"] = {(): sum(1 for _ in (PROCESS / "fd").iterdir())}
-        return found
+
+def of_process(began_s: float) -> dict[str, dict[tuple[str, ...], float]]:
+    """What the system says of this process; less where no file can be opened, for the counters are needed then."""
+    found: dict[str, dict[tuple[str, ...], float]] = {"process_start_time_seconds": {(): began_s}}
+    with suppress(OSError):
+        resident = int((PROCESS / "statm").read_text().split()[1]) * getpagesize()
+        found["process_resident_memory_bytes"] = {(): resident}
+        found["process_open_fds"] = {(): sum(1 for _ in (PROCESS / "fd").iterdir())}
+    return found
 
 
 def counted(totals: Totals) -> Values:

@@ -200,6 +200,13 @@ def test_notes_have_an_end_while_nobody_folds_them() -> None:
     assert totals.requests == {("rain", "1", "ok"): n, ("rain", "", "bad_row"): n}
 
 
+def test_a_process_that_can_open_no_file_counts_all_the_same() -> None:
+    script = "import resource, api.readings as r; resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0)); "
+    ended = subprocess.run([sys.executable, "-c", script + "print(*r.of_process(1.5).values())"], capture_output=True)
+
+    assert (ended.stdout, ended.stderr) == (b"{(): 1.5}\n", b"")
+
+
 def test_a_label_is_never_read_as_more_than_a_label(tmp_path: Path) -> None:
     with sheet_in(tmp_path) as sheet:
         sheet.write({"errors": {(NASTY, "bad_row"): 3}, "serves": {(NASTY, NASTY, "champion"): 1}})
