@@ -197,11 +197,11 @@ def misfit(fast: type[Wire] = Fast, *, within_s: float = WITHIN_S) -> str | None
             asyncio.set_event_loop(None)
 
 
-def protocol_class(*, wanted: bool) -> type[Wire]:
-    """The class that serves: the fast one where it is wanted and fits."""
-    why = misfit() if wanted else "it is switched off"
+def protocol_class(against: str | None = None) -> type[Wire]:
+    """The class that serves: the fast one where it fits and nothing is `against` it."""
+    why = against or misfit()
     if why is None:
         return Fast
-    level = logging.WARNING if wanted else logging.INFO
-    log.log(level, "the plain path serves: the fast one cannot, for %s", why, extra={"action": "plain_path"})
+    level, which = (logging.INFO, "") if against else (logging.WARNING, "the fast one does not fit here: ")
+    log.log(level, "the plain path serves: %s%s", which, why, extra={"action": "plain_path"})
     return Wire

@@ -128,10 +128,13 @@ def served_here() -> Serving:
     app = create_app(settings)
     service: Service = app.state.service
     traced = wanted(settings)
-    fast = settings.fast_path == "on" and not service.recorder.durable and not traced
-    return Serving(
-        app if traced else in_front(app), protocol_class(wanted=fast), service.stopping, service.vitals.watchdog
-    )
+    reasons = {
+        "UNDERSTUDY_FAST_PATH is off": settings.fast_path == "off",
+        "answers wait for the disk (UNDERSTUDY_RECORDS=durable)": service.recorder.durable,
+        "requests are traced (UNDERSTUDY_TRACES)": traced,
+    }
+    against = next((reason for reason, holds in reasons.items() if holds), None)
+    return Serving(app if traced else in_front(app), protocol_class(against), service.stopping, service.vitals.watchdog)
 
 
 def main() -> int:

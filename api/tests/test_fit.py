@@ -13,11 +13,11 @@ from api.wire import Wire
 
 def test_the_fast_path_fits_the_server_that_is_pinned() -> None:
     assert fit.misfit() is None
-    assert fit.protocol_class(wanted=True) is Fast
+    assert fit.protocol_class() is Fast
 
 
 def test_the_plain_path_serves_where_the_fast_one_is_not_wanted() -> None:
-    assert fit.protocol_class(wanted=False) is Wire
+    assert fit.protocol_class("it is not wanted") is Wire
 
 
 class Forgetful(Fast):
