@@ -45,6 +45,10 @@ class Housekeeping:
     def start(self) -> None:
         self._thread.start()
 
+    def stop_soon(self) -> None:
+        """Begin no other chore; one that waits for a lock goes on waiting."""
+        self._stop.set()
+
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
@@ -65,6 +69,8 @@ class Housekeeping:
 
     def _do(self, chores: Sequence[tuple[str, Chore]]) -> None:
         for name, chore in chores:
+            if self._stop.is_set():
+                return
             try:
                 chore()
                 self._failing.discard(name)

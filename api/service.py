@@ -116,6 +116,7 @@ class Service:
             last.callback(self.metrics.stop)
             last.callback(self.housekeeping.stop)
             last.callback(self.recorder.stop)
+            last.callback(self.housekeeping.stop_soon)  # it waits for the same lock, if it does: not one after another
             last.callback(self.vitals.watchdog.stop)  # the loop stands still from now on
 
     def _leave(self) -> None:
