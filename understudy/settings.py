@@ -31,7 +31,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore")
 
-    home: Path = Field(Path(), description="Where state lives; the repository by default.")
+    home: Path = Field(Path(), description="Where state lives; by default the folder in which a command is started.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     api_workers: int = Field(1, ge=1, le=64, description="Processes that answer for the API.")
