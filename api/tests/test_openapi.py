@@ -1,13 +1,17 @@
 """`/openapi.json`: what it says is what is answered."""
 
+import gc
 import json
 import re
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.examples import example_of
 from api.tests import given
 from api.tests.given import HOLDOUT
 from tests import bundles
@@ -188,3 +192,20 @@ def test_who_may_not_read_of_models_finds_none_of_them_in_the_document(tmp_path:
         assert secret not in shown[None].text
         assert all(secret in shown[role].text for role in ("client", "scheduler", "operator"))
     assert "/models/{model}/predict" in shown[None].json()["paths"]
+
+
+def test_a_version_is_asked_once_however_often_the_document_is_read_and_is_not_kept_for_it(tmp_path: Path) -> None:
+    with given.api(tmp_path) as api:
+        api.serve(given.bundle())
+        served = api.service.table.get("rain")
+        assert example_of(served).answer is example_of(served).answer
+        gone = weakref.ref(served)
+        del served
+        api.serve(given.bundle(task="regression"))
+        api.client.get("/openapi.json")
+        until = time.monotonic() + 30
+        while gone() is not None and time.monotonic() < until:
+            gc.collect()
+            time.sleep(0.05)
+
+    assert gone() is None
