@@ -163,7 +163,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     status = 400 if any(one["type"] == "json_invalid" for one in found) else 422
-    of_body = any(one["loc"][0] == "body" for one in found)
+    of_body = any(one["loc"][:1] in ((), ("body",)) for one in found)
     remedy = REMEDIES[status] if of_body else "See /docs for what this route takes."
     return problem(request.scope, status, "bad_input", "; ".join(map(described, found[:MOST_ERRORS])), remedy)
 

@@ -76,9 +76,13 @@ class Runtime:
 
         Raises ModelFailed where the model raises, or answers with NaN, infinities or another shape.
         """
-        if self.packer is not None:
-            return self.said(self.run(self.packer.matrix(self.packer.pack(rows))))
-        return self.said(self.run(rows))
+        if self.packer is None:
+            return self.said(self.run(rows))
+        try:
+            packed = self.packer.pack(rows)
+        except (struct.error, OverflowError) as error:
+            raise ModelFailed("The rows are not those of its signature.", remedy=REMEDY) from error
+        return self.said(self.run(self.packer.matrix(packed)))
 
     def run(self, rows: "Rows | np.ndarray[Any, Any]", options: Any = None) -> "Answer | np.ndarray[Any, Any]":
         """What the model itself says: to rows, or to a float32 matrix (n, columns) where there is a `packer`.
