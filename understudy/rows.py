@@ -93,6 +93,8 @@ class RowDecoder:
 
     def _check_number(self, body: bytes, shape: Shape) -> None:
         """Refuse far too many rows before values are made of them: of 16 MiB there may be millions."""
+        if len(body) <= 2 * self._max_rows * len(self._columns):  # a value and a comma each
+            return
         sign = {"values": "[", "records": "{", "flat": "," if len(self._columns) == 1 else ""}.get(shape, "")
         if sign and not self._texts and not any(sign in column.name for column in self._columns):
             rows = _count(body, sign) + (1 if sign == "," else -1)
@@ -147,7 +149,8 @@ class RowDecoder:
             raise self._too_many(len(rows))
         wrapped = 0 if shape == "record" else 1
         named = len(rows) * len(self._columns) if shape in ("record", "records") else 0
-        if _count(body, ":") != wrapped + named:  # colons inside texts, or a name that was given twice
+        colons = _count(body, ":") if named else body.count(b":")
+        if colons != wrapped + named:  # in texts, or of a name that was given twice
             _check_distinct_names(body)
         for i in self._texts:
             if any(NULL_TEXT in (row[i] or "") for row in rows):  # type: ignore[operator]
