@@ -1,6 +1,7 @@
 """More than can be answered: what is too much is told so at once, and everything else goes on."""
 
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -98,8 +99,11 @@ def test_of_what_a_dear_model_cannot_answer_in_time_most_is_refused_at_once_and_
     assert told(installed, asks)[0] == 200
     with good_traffic(installed) as seen, ExitStack() as open_:
         herd = [open_.enter_context(connected(installed)) for _ in range(400)]
+        process = installed.processes["api.main"]
+        process.send_signal(signal.SIGSTOP)  # or a slow sender's requests would come one by one
         for connection in herd:
             connection.sendall(asks)
+        process.send_signal(signal.SIGCONT)
         answers = [answer(connection) for connection in herd]
 
     assert {status for status, _ in answers} == {200, 503}
