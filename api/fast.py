@@ -6,7 +6,7 @@ and body of the answer leave in one write. That is all this class does. Whatever
 unusual header, a row that may be wrong, a dear model, a request behind one that is still being answered — is handed
 over to the usual way as if this class had not been there, and reaches the same work function by it.
 
-It builds on what uvicorn's class does inside: see `fits`.
+It builds on what uvicorn's class does inside. `api/fit.py` tries at every start whether both still answer alike.
 """
 
 import random
@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from api.cost import FULL
 from api.errors import answer_any
@@ -320,16 +320,3 @@ def write_head(served: Served, default_headers: Headers) -> Head:
     )
     served.head_for = default_headers
     return served.head
-
-
-def fits() -> str | None:
-    """Why this class cannot be used with the uvicorn that is installed; None where it can.
-
-    What it takes over is named here; that both ways answer alike is proven by the test at the start of a process.
-    """
-    needed = (
-        "on_message_begin on_url on_header on_headers_complete on_body on_message_complete "
-        "pause_writing resume_writing data_received connection_lost"
-    ).split()
-    missing = [name for name in needed if not callable(getattr(HttpToolsProtocol, name, None))]
-    return f"uvicorn's protocol class has no `{missing[0]}`" if missing else None

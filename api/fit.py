@@ -37,7 +37,7 @@ WITHIN_S = 5.0
 """For all of it; it takes some 10 ms."""
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-NUMBERS = Signature(
+SIGNATURE = Signature(
     columns=(Column(name="x", kind="number", dtype="float64", nullable=False, example=0.0),),
     target="y",
     task="regression",
@@ -75,7 +75,7 @@ class Mirror:
     """A model of one number that gives it back; it stands where a `Runtime` stands."""
 
     packer = Packer(1)
-    signature = NUMBERS
+    signature = SIGNATURE
 
     def run(self, rows: "np.ndarray[Any, Any]", options: Any = None) -> "np.ndarray[Any, Any]":
         return rows * np.float32(1)

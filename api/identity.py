@@ -7,8 +7,9 @@ The time never goes back within a process, whatever its clock does, so that a pr
 import secrets
 import time
 
+from understudy.records import NUMBERS
+
 DIGITS = 25
-NUMBERS = 1 << 32
 
 
 class Identities:

@@ -14,7 +14,7 @@ from typing import Any
 
 from api.breaker import Breakers
 from api.cost import Cost
-from api.fit import NUMBERS as SIGNATURE
+from api.fit import SIGNATURE as SIGNATURE
 from api.mark import Marks
 from api.serving import Served
 from api.watchdog import Watchdog

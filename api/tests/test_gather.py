@@ -13,14 +13,14 @@ from api.answered import Answered
 from api.answering import Answering
 from api.breaker import Breakers
 from api.cost import FULL, Cost
-from api.fit import NUMBERS as SIGNATURE
-from api.fit import Nobody
-from api.identity import DIGITS, NUMBERS, Identities
+from api.fit import SIGNATURE, Nobody
+from api.identity import DIGITS, Identities
 from api.lane import MOST_WAITING
 from api.mark import Marks
 from api.serving import Served
 from understudy.adapters.runtime import Packer
 from understudy.errors import DeadlinePassed, ModelFailed, Overloaded, UnderstudyError
+from understudy.records import NUMBERS
 
 QUICK, DEAR = Cost(0.0, 0.0), Cost(1.0, 0.0)
 POISON = 1313.0

@@ -30,8 +30,6 @@ MOST_ROWS = 100_000
 MOST_TEXT = 16 * 2**20
 """Bytes of text in a request, each row's for itself: a word of a dictionary stands in any number of rows."""
 
-Matrix = "np.ndarray[Any, Any]"
-
 
 def rows_of(body: bytes, decoder: RowDecoder, signature: Signature) -> list[Row]:
     """Rows of a stream, checked as the decoder of the version checks JSON.
