@@ -3,8 +3,9 @@
 Files directly in this package are pure: values in, values out. Whatever touches the world is in `adapters/`.
 """
 
-from understudy.model import Model, Promotion
+from understudy.model import Model
+from understudy.policy import Limits, Promotion
 from understudy.schedule import Schedule
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Promotion", "Schedule", "__version__"]
+__all__ = ["Limits", "Model", "Promotion", "Schedule", "__version__"]

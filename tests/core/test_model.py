@@ -1,10 +1,11 @@
 """A definition is refused where it is written, in words that say what to write instead."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from understudy import Model, Promotion, Schedule
+from understudy import Limits, Model, Promotion, Schedule
 from understudy.compare import LOSSES
 from understudy.errors import BadDefinition
 from understudy.metrics import METRICS, metrics_for
@@ -218,3 +219,47 @@ def test_a_column_may_carry_one_tag_or_several() -> None:
 def test_what_is_no_tag_is_refused(tags: Any, problem: str) -> None:
     with pytest.raises(BadDefinition, match=problem):
         model(tags=tags)
+
+
+def test_a_policy_that_uses_nothing_new_is_the_one_that_is_recorded_already() -> None:
+    assert set(Promotion().to_json()) == {"mode", "bar", "floors", "max_latency_ms", "max_size_mb", "loss"}
+    assert not {"slices", "protected", "max_age_s", "tags"} & set(model().to_json())
+
+
+def test_what_came_later_is_recorded_and_read_back() -> None:
+    def cost(labels: Any, outputs: Any) -> Any:
+        return labels - outputs
+
+    policy = Promotion(refit="off", cannot_tell="promote", loss=cost, limits=Limits(error_share=0.1, outputs=(0, 9)))
+    recorded = policy.to_json()
+    assert recorded["limits"] == {"error_share": 0.1, "outputs": [0, 9]}
+    assert recorded["loss"] == "own:cost"
+    again = Promotion.from_json(json.loads(json.dumps(recorded)))
+    assert again == dataclasses.replace(policy, loss="own:cost")
+    assert again.to_json() == recorded
+
+
+def test_protected_columns_are_never_features_and_slices_may_be() -> None:
+    judged = model(slices="region", protected=("sex",), max_age=timedelta(days=30))
+    assert "sex" in judged.not_features
+    assert "region" not in judged.not_features
+    assert judged.to_json()["slices"] == ["region"]
+    assert judged.to_json()["max_age_s"] == 2_592_000
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"slices": ("y",)}, {"slices": ("a", "a")}, {"slices": ("a",), "protected": ("a",)}, {"max_age": timedelta(0)}],
+)
+def test_slices_that_name_the_target_or_a_column_twice_are_none(given: dict[str, Any]) -> None:
+    with pytest.raises(BadDefinition):
+        model(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"error_share": 1.0}, {"invalid_share": -0.1}, {"latency_ms": 0}, {"outputs": (3, 1)}, {"class_sd": True}],
+)
+def test_limits_that_are_none_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(BadDefinition):
+        Limits(**given)
