@@ -15,7 +15,7 @@ counts as no.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 from typing import Any, TypeVar
 
@@ -51,10 +51,15 @@ FAR = 10.0
 """Ranges of all labels that a prediction may lie outside of it."""
 
 
-def judge(case: Case) -> Verdict:
-    """Reach the verdict. Whatever was measured or sent, it does not raise: what cannot be judged fails its gate."""
+def judge(case: Case, *, without: Collection[Name] = ()) -> Verdict:
+    """Reach the verdict. Whatever was measured or sent, it does not raise: what cannot be judged fails its gate.
+
+    `without`: gates that are left out, as if there were none of that name; nothing that this verdict says is recorded,
+    it only shows what the other gates would have stopped.
+    """
     comparison = _safely(lambda: compared(case), lambda why: undecided(0, why))
-    gates = (*(_gate(name, case) for name in GATES), _comparison_gate(comparison))
+    every = (*(_gate(name, case) for name in GATES if name not in without), _comparison_gate(comparison))
+    gates = tuple(gate for gate in every if gate.name not in without)
     return Verdict(
         passed=all(gate.passed for gate in gates),
         rows=None if case.evidence is None else case.evidence.row_set,

@@ -134,6 +134,23 @@ def test_a_verdict_names_the_rows_that_it_stands_on() -> None:
     assert judge(case).rows == case.evidence.row_set
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gate_that_is_left_out_judges_nothing_and_the_others_as_ever(name: Name) -> None:
+    case = cases.case()
+
+    whole, rest = judge(case), judge(case, without={name})
+
+    assert rest.gates == tuple(gate for gate in whole.gates if gate.name != name)
+    assert rest.passed
+
+
+def test_without_the_gate_that_stops_it_a_case_passes() -> None:
+    slow = cases.case(trial=cases.trial(report=cases.latency([40.0] * 5, [0.02] * 5)))
+
+    assert not judge(slow, without={"floors"}).passed
+    assert judge(slow, without={"latency"}).passed
+
+
 def test_the_reasons_are_those_of_the_gates_that_failed() -> None:
     verdict = judge(cases.case(api=None, trial=None))
 
