@@ -11,7 +11,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")]
 Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=2000)]
-Slot = Annotated[str, Field(max_length=60, pattern=r"^(first(/[1-9][0-9]{0,5})?|(again/)?[0-9-]{10}T[0-9:.]{8,15}Z)$")]
+SLOT = r"^(first(/[1-9][0-9]{0,5})?|rows/(0|[1-9][0-9]{0,8})|(again/)?[0-9-]{10}T[0-9:.]{8,15}Z)$"
+Slot = Annotated[str, Field(max_length=60, pattern=SLOT)]
 KEY = r"^[A-Za-z0-9._-]{1,80}$"
 """What an Idempotency-Key may look like: it becomes part of the log."""
 Moment = Annotated[str, Field(max_length=40)]

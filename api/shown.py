@@ -31,6 +31,7 @@ def model(state: Registry, found: Model, *, default: str) -> dict[str, Any]:
         "open_runs": list(found.open_runs),
         "judged_until": found.judged_until(None),
         "profile": found.profile,
+        "runs": found.run_count,
         "first": first_slot(state, found),
     }
 

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC
 from threading import Event, Thread
 from time import monotonic
@@ -26,6 +27,7 @@ from typing import Any
 
 from apscheduler.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.blocking import BlockingScheduler
 
@@ -139,9 +141,11 @@ class Parts:
 
     def _known(self, schedules: Mapping[str, Schedule], changed: frozenset[str]) -> None:
         """Have one job a model; each looks at once whether something is due, for we may have been away."""
-        for name in self._schedules.keys() - schedules.keys():
-            self._scheduler.remove_job(name)
-        for name, schedule in schedules.items():
+        timed = {name: schedule for name, schedule in schedules.items() if schedule.rule is not None}
+        for name in self._schedules.keys() - timed.keys():
+            with suppress(JobLookupError):  # it had no nominal times
+                self._scheduler.remove_job(name)
+        for name, schedule in timed.items():
             if self._schedules.get(name) != schedule:
                 job = {"id": name, "args": [name], "replace_existing": True, "next_run_time": utc_now()}
                 self._scheduler.add_job(self._ask, SlotTrigger(schedule), **job)

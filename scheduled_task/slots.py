@@ -16,7 +16,8 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """None, at which APScheduler drops the job, where the schedule has no nominal times."""
         return self.schedule.next_after(now)
 
     def __str__(self) -> str:

@@ -146,7 +146,7 @@ class Told:
 
     def slots(self, first: datetime, last: datetime) -> list[datetime]:
         found = [first]
-        while (slot := self.schedule.next_after(found[-1])) <= last:
+        while (slot := self.schedule.next_after(found[-1])) is not None and slot <= last:
             found.append(slot)
         return found
 

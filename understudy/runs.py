@@ -35,6 +35,9 @@ from understudy.state import OPEN, Model, Registry, Run, RunState
 
 RESOLUTION = timedelta(microseconds=1)
 
+ROWS = "rows/"
+"""Begins the slot of a run for new rows."""
+
 ATTEMPTS = 3
 """A run whose process dies three times is the cause and not the victim."""
 
@@ -72,7 +75,14 @@ def request(state: Registry, wish: Wish, now: datetime) -> tuple[Event, ...]:
         return (*missed(model, wish, due, reason), skipped)
     if wish.slot.startswith("first") and (model.open_runs or model.champion):
         return ()
+    if wish.slot.startswith(ROWS) and (model.open_runs or wish.slot != rows_slot(model)):
+        return ()  # the rows were counted before that run began, which may have seen them
     return (*missed(model, wish, due, f"the run of {wish.slot} stands for all"), requested(model, wish, now))
+
+
+def rows_slot(model: Model) -> str:
+    """Of a run for new rows: how many runs there were when the rows were counted, so that any number may ask."""
+    return f"{ROWS}{model.run_count}"
 
 
 def requested(model: Model, wish: Wish, now: datetime) -> RunRequested:

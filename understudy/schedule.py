@@ -1,12 +1,21 @@
-"""Slots: the nominal times at which a model is due, given a time. Nothing here asks what time it is."""
+"""When a model is trained again: at nominal times, when its data drift, when enough new rows have their label.
+
+Any of the three is enough, and they combine: `Schedule.every(hours=6) | Schedule.on_drift()`. Nominal times make slots,
+given a time; nothing here asks what time it is. A schedule without nominal times has no slots, and misses none.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from understudy.cron import Cron
 from understudy.errors import BadDefinition
+
+FEWEST_NEW_ROWS = 100
+"""Fewer are not judged by: see `understudy/adapters/recipe.py`."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,9 +51,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a model is due; made by `Schedule.every(...)` or `Schedule.cron(...)`."""
+    """When a model is due; made by the four class methods, and combined with `|`."""
 
-    rule: Interval | Cron
+    rule: Interval | Cron | None = None
+    """Nominal times; None: there are none."""
+    drift: bool = False
+    """Due when the data drift."""
+    new_rows: int | None = None
+    """Due when so many rows have a label that were not there, or had none, at the last run."""
 
     @classmethod
     def every(cls, *, seconds: int = 0, minutes: int = 0, hours: int = 0, days: int = 0) -> "Schedule":
@@ -62,8 +76,36 @@ class Schedule:
         """Times on the wall clock of `zone`, a name of the tz database. What changes of the clock do: see `cron.py`."""
         return cls(Cron(expression, zone))
 
-    def next_after(self, moment: datetime) -> datetime:
-        """The first slot strictly after `moment` (aware), in UTC."""
+    @classmethod
+    def on_drift(cls) -> "Schedule":
+        """Whenever the data, or the answers, have moved away from those of the champion's training, beyond noise."""
+        return cls(drift=True)
+
+    @classmethod
+    def on_new_rows(cls, rows: int) -> "Schedule":
+        """Whenever `rows` rows have a label that no version was fitted on or judged by. Raises BadDefinition."""
+        if type(rows) is not int or rows < FEWEST_NEW_ROWS:
+            raise BadDefinition(
+                f"A number of new rows is whole, and at least {FEWEST_NEW_ROWS}: fewer are not judged by.",
+                remedy="Write `Schedule.on_new_rows(500)`, for example.",
+            )
+        return cls(new_rows=rows)
+
+    def __or__(self, other: "Schedule") -> "Schedule":
+        """Due when either is. Raises BadDefinition where both have nominal times, or both a number of rows."""
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        for ours, theirs, what in ((self.rule, other.rule, "times"), (self.new_rows, other.new_rows, "new rows")):
+            if None not in (ours, theirs) and ours != theirs:
+                raise BadDefinition(
+                    f"Two schedules of {what} do not combine.", remedy="Keep one of them; add `on_drift()`, say."
+                )
+        return Schedule(self.rule or other.rule, self.drift or other.drift, self.new_rows or other.new_rows)
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The first slot strictly after `moment` (aware), in UTC; None where there are no nominal times."""
+        if self.rule is None:
+            return None
         slot = self.rule.next_after(moment)
         assert slot is not None, "an expression that is never due was refused when it was written"
         return slot
@@ -73,25 +115,53 @@ class Schedule:
 
         Costs nothing for intervals; for cron at most 0.3 ms (every minute) for each day on which something is due.
         """
-        found = self.rule.between(after, until)
+        found = None if self.rule is None else self.rule.between(after, until)
         return Slots(*found) if found else None
 
     def to_json(self) -> dict[str, Any]:
-        if isinstance(self.rule, Interval):
-            return {"every_s": self.rule.seconds}
-        return {"cron": self.rule.expression, "zone": self.rule.zone}
+        """As `from_json` reads it. One of nominal times alone is what earlier releases wrote."""
+        drift = {"on_drift": True} if self.drift else {}
+        return {**_times(self.rule), **drift, **({"on_new_rows": self.new_rows} if self.new_rows else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Schedule":
         """Read a schedule back; raises BadDefinition for anything else."""
-        match dict(data):
-            case {"every_s": int(seconds)}:
-                return cls.every(seconds=seconds)
-            case {"cron": str(expression), "zone": str(zone)}:
-                return cls.cron(expression, zone=zone)
-        raise BadDefinition("This is no schedule.", remedy='Give {"every_s": …} or {"cron": "…", "zone": "…"}.')
+        times = {name: value for name, value in data.items() if name not in ("on_drift", "on_new_rows")}
+        parts = []
+        match times:
+            case {"every_s": int(seconds)} if len(times) == 1:
+                parts.append(cls.every(seconds=seconds))
+            case {"cron": str(expression), "zone": str(zone)} if len(times) == 2:
+                parts.append(cls.cron(expression, zone=zone))
+        if data.get("on_drift") is True:
+            parts.append(cls.on_drift())
+        if "on_new_rows" in data:
+            parts.append(cls.on_new_rows(data["on_new_rows"]))
+        if not parts or (times and parts[0].rule is None) or data.get("on_drift", True) is not True:
+            raise BadDefinition("This is no schedule.", remedy=f"Give {_FORMS}.")
+        return reduce(or_, parts)
 
     def __str__(self) -> str:
-        if isinstance(self.rule, Interval):
-            return f"every {timedelta(seconds=self.rule.seconds)}"
-        return f"`{self.rule.expression}` in {self.rule.zone}"
+        rows = f"when {self.new_rows} new rows have a label" if self.new_rows else ""
+        return " or ".join(filter(None, (_shown(self.rule), "when the data drift" if self.drift else "", rows)))
+
+
+_FORMS = '{"every_s": …}, {"cron": "…", "zone": "…"}, "on_drift": true, "on_new_rows": …, or several of them'
+
+
+def _times(rule: Interval | Cron | None) -> dict[str, Any]:
+    match rule:
+        case None:
+            return {}
+        case Interval():
+            return {"every_s": rule.seconds}
+    return {"cron": rule.expression, "zone": rule.zone}
+
+
+def _shown(rule: Interval | Cron | None) -> str:
+    match rule:
+        case None:
+            return ""
+        case Interval():
+            return f"every {timedelta(seconds=rule.seconds)}"
+    return f"`{rule.expression}` in {rule.zone}"

@@ -69,6 +69,15 @@ def test_a_clock_that_went_back_starts_no_run_beside_one_that_is_at_work() -> No
     assert timed_slot(ahead, since=NOON, now=minutes(1)) is None
 
 
+@pytest.mark.parametrize("last_slot", [None, timestamp(NOON), timestamp(minutes(120))])
+def test_a_model_without_due_times_is_never_due_whatever_the_log_or_the_clock_says(last_slot: str | None) -> None:
+    said = model(definition={"schedule": Schedule.on_drift().to_json()}, last_slot=last_slot)
+
+    assert timed_slot(said, since=NOON, now=minutes(60)) is None
+    assert first_slot({**said, "champion": None}) == ("first", 0.0)
+    assert SlotTrigger(Schedule.on_drift()).get_next_fire_time(None, NOON) is None
+
+
 @pytest.mark.fault(65)
 def test_a_clock_that_jumps_a_year_ahead_is_one_slot() -> None:
     assert timed_slot(model(), since=NOON, now=minutes(525_600)) == timestamp(minutes(525_600))

@@ -12,7 +12,7 @@ from tests.given import History, candidate, defined, judged, registered, tried
 from understudy.adapters.audit import Audit
 from understudy.adapters.commands import checkups
 from understudy.adapters.commands.checkups import Checkup
-from understudy.events import RunClaimed, RunFinished, RunRequested, VersionPromoted
+from understudy.events import ModelDefined, RunClaimed, RunFinished, RunRequested, VersionPromoted
 from understudy.settings import Settings
 
 
@@ -64,6 +64,35 @@ def alive(history: History) -> list[Checkup]:
 
 def names_of_problems(found: list[Checkup]) -> list[str]:
     return [one.name for one in found if not one.ok]
+
+
+def untimed(history: History) -> History:
+    """The model's definition now names no due times."""
+    definition = {**history.state.model("rain").definition, "schedule": {"on_drift": True}}  # type: ignore[dict-item]
+    history.add(ModelDefined(model="rain", definition=definition, source_digest="b" * 64, by="scheduler"))
+    return history
+
+
+def test_a_model_without_due_times_is_late_for_none_and_its_scheduler_is_not_seen_from_here() -> None:
+    history = untimed(serving(History()))
+
+    history.wait(minutes=600)
+
+    [one] = alive(history)
+    assert one.ok
+    assert not one.known
+    assert "no model has due times" in one.found
+
+
+def test_a_model_without_due_times_is_missed_until_it_has_its_first_champion() -> None:
+    history = History()
+    history.add(defined())
+    history.add(requested())
+    untimed(history)
+
+    history.wait(minutes=11)
+
+    assert names_of_problems(alive(history)) == ["scheduler"]
 
 
 @pytest.mark.parametrize(("seconds", "problems"), [(30, []), (150, []), (185, ["scheduler"])])

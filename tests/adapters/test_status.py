@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from understudy.adapters.commands.status import ending, row, show, waits
+from understudy.adapters.commands.status import ending, next_slot, row, show, waits
+from understudy.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -36,6 +37,14 @@ def test_a_version_waits_while_the_champion_that_it_beat_serves(
 def test_a_first_version_waits_where_nothing_serves() -> None:
     assert waits({"stage": "passed", "verdict": {"champion": None}}, None)
     assert not waits({"stage": "candidate", "verdict": None}, None)
+
+
+def test_a_model_without_due_times_says_what_it_waits_for_instead() -> None:
+    schedule = {"on_new_rows": 500}
+
+    assert next_slot(schedule, NOON) is None
+    shown = {**MODEL, "schedule": str(Schedule.from_json(schedule)), "next_slot": None}
+    assert row(shown, NOON)[-1] == "when 500 new rows have a label"
 
 
 def test_a_row_tells_a_model_at_a_glance() -> None:

@@ -19,6 +19,7 @@ from understudy.quality import check
 
 MODELS = Path(__file__).parents[2] / "models"
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+FAR = datetime.max.replace(tzinfo=UTC)
 
 
 def load(name: str, folder: Path, first_use: datetime) -> Model:
@@ -91,7 +92,7 @@ def ten_minutes(name: str, folder: Path, *, second: float, delay: float) -> Iter
     watched = Watched(load(name, folder, start + timedelta(seconds=delay / 2)))
     yield watched.run(start)
     moment = start + timedelta(seconds=delay)
-    while (moment := watched.model.retrain.next_after(moment)) <= start + timedelta(minutes=10):
+    while (moment := watched.model.retrain.next_after(moment) or FAR) <= start + timedelta(minutes=10):
         yield watched.run(moment)
 
 

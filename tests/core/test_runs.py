@@ -153,6 +153,25 @@ def test_a_slot_of_another_model_is_not_skipped_for_it(serving: History) -> None
     assert ask(serving, minute(1), model="bike_demand") == ["run.requested"]
 
 
+def test_new_rows_are_one_run_however_many_schedulers_have_counted_them(serving: History) -> None:
+    assert [ask(serving, "rows/0") for _ in range(3)] == [["run.requested"], [], []]
+    assert ask(serving, "rows/1") == []  # the run at work may have seen them
+
+    end(serving, *taken(serving))
+
+    assert ask(serving, "rows/0") == []
+    assert ask(serving, "rows/1") == ["run.requested"]
+    assert [run.slot for run in serving.state.runs.values()] == ["rows/0", "rows/1"]
+
+
+def test_rows_that_were_counted_before_another_run_are_counted_again(serving: History) -> None:
+    ask(serving, minute(1))
+    end(serving, *taken(serving))
+
+    assert ask(serving, "rows/0") == []
+    assert serving.state.model("rain").last_slot == minute(1)
+
+
 def test_a_run_by_hand_waits_for_the_one_at_work_and_is_not_skipped(serving: History) -> None:
     ask(serving, minute(1))
     busy = taken(serving)

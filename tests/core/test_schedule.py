@@ -31,9 +31,9 @@ def at(text: str) -> datetime:
 
 
 def slots(schedule: Schedule, after: datetime, until: datetime) -> list[datetime]:
-    found = []
-    while (after := schedule.next_after(after)) <= until:
-        found.append(after)
+    found: list[datetime] = []
+    while (slot := schedule.next_after(found[-1] if found else after)) is not None and slot <= until:
+        found.append(slot)
     return found
 
 
@@ -190,14 +190,77 @@ def test_an_interval_is_whole_and_longer_than_nothing(parts: dict[str, int]) -> 
         Schedule.every(**parts)
 
 
+SIX_HOURS, MORNINGS = Schedule.every(hours=6), Schedule.cron("0 6 * * MON-FRI", zone="Europe/Paris")
+
+
 @pytest.mark.parametrize(
-    "schedule", [Schedule.every(hours=1, minutes=30), Schedule.cron("0 6 * * MON-FRI", zone="Europe/Paris")], ids=str
+    ("schedule", "written"),
+    [
+        (SIX_HOURS, {"every_s": 21600}),
+        (MORNINGS, {"cron": "0 6 * * MON-FRI", "zone": "Europe/Paris"}),
+        (Schedule.on_drift(), {"on_drift": True}),
+        (Schedule.on_new_rows(500), {"on_new_rows": 500}),
+        (SIX_HOURS | Schedule.on_drift(), {"every_s": 21600, "on_drift": True}),
+        (
+            Schedule.on_new_rows(500) | MORNINGS | Schedule.on_drift(),
+            {"cron": "0 6 * * MON-FRI", "zone": "Europe/Paris", "on_drift": True, "on_new_rows": 500},
+        ),
+    ],
+    ids=str,
 )
-def test_a_schedule_survives_json(schedule: Schedule) -> None:
-    assert Schedule.from_json(schedule.to_json()) == schedule
+def test_a_schedule_survives_json_and_is_written_as_before_where_it_has_times_alone(
+    schedule: Schedule, written: dict[str, object]
+) -> None:
+    assert schedule.to_json() == written
+    assert Schedule.from_json(written) == schedule
 
 
-@pytest.mark.parametrize("data", [{}, {"every_s": "60"}, {"cron": "* * * * *"}, {"every_s": 0}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"every_s": "60"},
+        {"cron": "* * * * *"},
+        {"every_s": 0},
+        {"every_s": 60, "often": True},
+        {"on_drift": False},
+        {"every_s": 60, "on_drift": "yes"},
+        {"on_new_rows": 5},
+        {"on_new_rows": True},
+        {"on_new_rows": None},
+        {"on_drift": True, "on_new_rows": 500.0},
+    ],
+)
 def test_what_is_no_schedule_is_refused(data: dict[str, object]) -> None:
     with pytest.raises(BadDefinition):
         Schedule.from_json(data)
+
+
+def test_a_schedule_without_times_is_due_at_none_and_has_missed_none() -> None:
+    schedule = Schedule.on_drift() | Schedule.on_new_rows(500)
+
+    assert schedule.next_after(at("2026-01-01T00:00:00Z")) is None
+    assert schedule.slots_between(at("1990-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z")) is None
+    assert str(schedule) == "when the data drift or when 500 new rows have a label"
+
+
+def test_what_is_added_to_a_schedule_leaves_its_times_as_they_are() -> None:
+    schedule = Schedule.on_drift() | SIX_HOURS
+
+    assert schedule.next_after(at("2026-01-01T01:00:00Z")) == at("2026-01-01T06:00:00Z")
+    assert str(schedule) == "every 6:00:00 or when the data drift"
+    assert schedule | Schedule.on_drift() | SIX_HOURS == schedule
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(SIX_HOURS, MORNINGS), (Schedule.on_new_rows(500), Schedule.on_new_rows(600))], ids=str
+)
+def test_two_times_or_two_numbers_of_rows_do_not_combine(one: Schedule, other: Schedule) -> None:
+    with pytest.raises(BadDefinition, match="do not combine"):
+        one | other
+
+
+@pytest.mark.parametrize("rows", [0, 99, -500, 500.0, True, "500"])
+def test_a_number_of_new_rows_is_one_that_can_be_judged_by(rows: int) -> None:
+    with pytest.raises(BadDefinition, match="at least 100"):
+        Schedule.on_new_rows(rows)

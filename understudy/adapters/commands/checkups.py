@@ -167,6 +167,9 @@ def scheduler(state: Registry, now: datetime) -> Iterator[Checkup]:
     if not state.models:
         yield Checkup("scheduler", False, "has never defined a model", "Start it: `make run` starts both services.")
         return
+    if all(model.champion is not None and not has_times(model) for model in state.models.values()):
+        yield Checkup("scheduler", True, "not seen from here: no model has due times", known=False)
+        return
     late = [model.name for model in state.models.values() if not is_served(state, model, now)]
     if len(late) == len(state.models):
         found = f"has let more than {SLOTS_ALLOWED} due times pass"
@@ -187,8 +190,14 @@ def is_served(state: Registry, model: Model, now: datetime) -> bool:
         return False
     if model.champion is None and now - sign < BACK_OFF:
         return True
+    if not has_times(model):
+        return model.champion is not None  # whether rows arrive, or drift, is not known here
     slots = Schedule.from_json(model.definition["schedule"]).slots_between(sign, now)
     return slots is None or slots.count <= SLOTS_ALLOWED
+
+
+def has_times(model: Model) -> bool:
+    return model.definition is None or Schedule.from_json(model.definition["schedule"]).rule is not None
 
 
 def waits_for_a_person(state: Registry, model: Model) -> bool:

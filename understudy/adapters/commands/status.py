@@ -50,9 +50,16 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "value": champion.get("metrics", {}).get(champion.get("metric")),
         "waiting": [version["version"] for version in versions if waits(version, model["champion"])],
         "last_run": runs[0] if runs else None,
-        "next_slot": timestamp(Schedule.from_json(model["definition"]["schedule"]).next_after(now)),
+        "schedule": str(Schedule.from_json(model["definition"]["schedule"])),
+        "next_slot": next_slot(model["definition"]["schedule"], now),
         "attention": unsettled(client.get(f"/models/{name}")["attention"], runs, champion),
     }
+
+
+def next_slot(schedule: dict[str, Any], now: datetime) -> str | None:
+    """When a run is due next; None where that is not a matter of time."""
+    due = Schedule.from_json(schedule).next_after(now)
+    return None if due is None else timestamp(due)
 
 
 def unsettled(
@@ -98,7 +105,7 @@ def row(model: dict[str, Any], now: datetime) -> tuple[object, ...]:
         None if value is None else f"{model['metric']} {value:.4g}",
         ", ".join(model["waiting"]),
         None if run is None else f"{run['id']} {run['state']}",
-        when(model["next_slot"], now),
+        when(model["next_slot"], now) if model["next_slot"] else model["schedule"],
     )
 
 
