@@ -16,8 +16,8 @@ from understudy.errors import LogTampered
 
 Role = Literal["client", "scheduler", "operator"]
 Actor = Role | Literal["api"]
-"""Who wants a promotion; the API itself goes back from a version that fails."""
-JobKind = Literal["train", "predict"]
+"""Who wants something done; the API itself goes back from what fails, and asks for what its watching calls for."""
+JobKind = Literal["train", "predict", "selftest"]
 Outcome = Literal["succeeded", "refused", "failed", "skipped"]
 How = Literal["promotion", "override", "demotion"]
 Ended = Literal["crashed", "out_of_memory", "hung", "silent", "stopped", "killed", "exited"]
@@ -98,6 +98,52 @@ class VerdictReached(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VersionRefitted(Event):
+    """A version was made by a judged candidate's recipe from all rows, and checked on that candidate's holdout."""
+
+    kind = "version.refitted"
+    version: str
+    of: str
+    """The candidate whose verdict it stands on."""
+    evidence: str
+    """Digest of the stored evidence: both versions' answers on the rows of that verdict."""
+    passed: bool
+    reason: str
+    facts: Mapping[str, Any]
+    """Losses, and the position of its trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveCompared(Event):
+    """Labels of what was predicted said that the other version should serve."""
+
+    kind = "live.compared"
+    version: str
+    """The one that should: a candidate in shadow, or the champion before."""
+    serving: str
+    pair: int
+    """Position since which these two are compared."""
+    rows: int
+    evidence: str
+    """Digest of the stored rows: label and both versions' answers."""
+    standing: Mapping[str, Any]
+    """`eprocess.Standing.to_json()`."""
+    facts: Mapping[str, Any]
+    """Both mean losses, and the evidence whose holdout the scale was taken from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftNoticed(Event):
+    """What a champion is asked, or what it answers, differs from what it was trained and judged on."""
+
+    kind = "drift.noticed"
+    version: str
+    report: Mapping[str, Any]
+    """`drift.Report.to_json()`: effects with their intervals."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttentionNeeded(Event):
     """A person should look at this."""
 
@@ -161,7 +207,7 @@ class RunRequested(Event):
     start_date: str | None
     end_date: str | None
     like: str | None
-    by: Role
+    by: Actor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +288,9 @@ KINDS: Mapping[str, type[Event]] = {
         VersionRegistered,
         VersionTried,
         VerdictReached,
+        VersionRefitted,
+        LiveCompared,
+        DriftNoticed,
         AttentionNeeded,
         PromotionStarted,
         VersionPromoted,

@@ -135,8 +135,9 @@ class Model:
             )
         require(isinstance(self.retrain, Schedule), "`retrain` is no schedule.", "Write `Schedule.every(minutes=5)`.")
         require(isinstance(self.description, str), "`description` is no text.", "Write one sentence.")
+        age: Any = self.max_age
         require(
-            self.max_age is None or (isinstance(self.max_age, timedelta) and self.max_age > timedelta(0)),
+            age is None or (isinstance(age, timedelta) and age > timedelta(0)),
             "`max_age` is no time that passes.",
             "Write `timedelta(days=30)`, for example, or leave it out.",
         )

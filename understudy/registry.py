@@ -8,10 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from understudy import pairs
 from understudy.errors import LogTampered
 from understudy.events import (
     AttentionNeeded,
+    DriftNoticed,
     Event,
+    LiveCompared,
     ModelDefined,
     ProcessDied,
     PromotionAborted,
@@ -25,6 +28,7 @@ from understudy.events import (
     SlotsMissed,
     VerdictReached,
     VersionPromoted,
+    VersionRefitted,
     VersionRegistered,
     VersionTried,
     due_time,
@@ -34,6 +38,7 @@ from understudy.state import (
     Death,
     Judgement,
     Model,
+    Pair,
     Pending,
     Promotion,
     Registry,
@@ -60,6 +65,12 @@ TRANSITIONS: Mapping[tuple[Stage | None, type, bool | None], Stage] = {
     (Stage.REFUSED, VerdictReached, False): Stage.REFUSED,
     (Stage.RETIRED, VerdictReached, True): Stage.RETIRED,  # judged again after it served: it stays what it was
     (Stage.RETIRED, VerdictReached, False): Stage.RETIRED,
+    (Stage.CANDIDATE, VersionRefitted, True): Stage.PASSED,
+    (Stage.CANDIDATE, VersionRefitted, False): Stage.REFUSED,
+    (Stage.CANDIDATE, LiveCompared, None): Stage.PASSED,
+    (Stage.PASSED, LiveCompared, None): Stage.PASSED,
+    (Stage.REFUSED, LiveCompared, None): Stage.PASSED,
+    (Stage.RETIRED, LiveCompared, None): Stage.RETIRED,  # it comes back by a demotion, which needs no ground
     (Stage.CANDIDATE, VersionPromoted, None): Stage.CHAMPION,  # an override before any verdict
     (Stage.PASSED, VersionPromoted, None): Stage.CHAMPION,
     (Stage.REFUSED, VersionPromoted, None): Stage.CHAMPION,  # an override
@@ -112,6 +123,9 @@ class Draft:
 
     def change(self, model: str, **changes: Any) -> None:
         self.models[model] = replace(self.model(model), **changes)
+
+    def pair(self, model: str, after: Callable[..., Pair | None], *about: Any, **more: Any) -> None:
+        self.change(model, pair=after(self.model(model).pair, *about, **more))
 
     def change_version(self, model: str, version: str, **changes: Any) -> None:
         self.versions[model, version] = replace(self.versions[model, version], **changes)
@@ -172,6 +186,7 @@ def _judged(draft: Draft, entry: Recorded, event: VerdictReached) -> None:
         until=event.until,
         mode=(draft.model(event.model).definition or {}).get("promotion", {}).get("mode", "propose"),
         evidence_age=timedelta(seconds=max(0.0, event.facts.get("evidence_age_s", 0.0))),
+        shadows=[gate["name"] for gate in event.verdict.get("gates", ()) if not gate["passed"]] == ["comparison"],
     )
     stage = draft.versions[event.model, event.version].stage
     if stage is not Stage.CHAMPION:
@@ -181,6 +196,40 @@ def _judged(draft: Draft, entry: Recorded, event: VerdictReached) -> None:
         draft.change(event.model, judged=_newest_two(draft.model(event.model).judged, event.version, event.until))
     if event.profile is not None:
         draft.change(event.model, profile=event.profile)
+    draft.pair(event.model, pairs.after_verdict, entry, event, shadows=judgement.shadows)
+
+
+def _refitted(draft: Draft, entry: Recorded, event: VersionRefitted) -> None:
+    """It stands on the verdict of its candidate, and takes that one's place in shadow."""
+    candidate = draft.versions[event.model, event.of]
+    passed = event.passed and candidate.judgement is not None and candidate.judgement.passed
+    judgement = None if candidate.judgement is None else replace(candidate.judgement, passed=passed)
+    stage = _next(draft.versions[event.model, event.version].stage, VersionRefitted, entry, passed)
+    draft.change_version(event.model, event.version, judgement=judgement, stage=stage, refit_of=event.of)
+    if event.passed:
+        draft.pair(event.model, pairs.after_refit, entry, event.version, event.of)
+
+
+def _compared_live(draft: Draft, entry: Recorded, event: LiveCompared) -> None:
+    judgement = Judgement(
+        position=entry.position,
+        time=entry.time,
+        passed=True,
+        champion=event.serving,
+        evidence=event.evidence,
+        rows=None,
+        until=None,
+        mode=(draft.model(event.model).definition or {}).get("promotion", {}).get("mode", "propose"),
+        evidence_age=timedelta(0),
+        live=True,
+    )
+    stage = _next(draft.versions[event.model, event.version].stage, LiveCompared, entry)
+    draft.change_version(event.model, event.version, judgement=judgement, stage=stage)
+    draft.pair(event.model, pairs.settled, entry, event.pair)
+
+
+def _drifted(draft: Draft, entry: Recorded, event: DriftNoticed) -> None:
+    """Known by its event alone."""
 
 
 def _attention(draft: Draft, entry: Recorded, event: AttentionNeeded) -> None:
@@ -232,6 +281,8 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
     if line[-1:] != (event.version,):
         raise impossible(entry, f"a demotion to version {event.version}, which was not the champion before")
     draft.change(event.model, line=line, promotions=(*model.promotions, promotion), pending=None)
+    judgement = draft.versions[event.model, event.version].judgement
+    draft.pair(event.model, pairs.after_promotion, entry, event, judgement)
 
 
 def _aborted(draft: Draft, entry: Recorded, event: PromotionAborted) -> None:
@@ -319,6 +370,9 @@ APPLY: Mapping[type[Event], Callable[[Draft, Recorded, Any], None]] = {
     VersionRegistered: _registered,
     VersionTried: _tried,
     VerdictReached: _judged,
+    VersionRefitted: _refitted,
+    LiveCompared: _compared_live,
+    DriftNoticed: _drifted,
     AttentionNeeded: _attention,
     PromotionStarted: _started,
     VersionPromoted: _promoted,

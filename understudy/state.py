@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from understudy.errors import NotFound
 from understudy.events import GENESIS, Actor, Ended, How, JobKind, ProcessDied, Role
@@ -54,6 +54,10 @@ class Judgement:
     """Who took the last step under the policy that was in force."""
     evidence_age: timedelta
     """How old the evidence was."""
+    live: bool = False
+    """Whether it was reached on labels of what was predicted; then the log holds a LiveCompared there."""
+    shadows: bool = False
+    """Whether nothing but the comparison spoke against the version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +76,9 @@ class Version:
     trials: Mapping[str, Trial] = field(default_factory=dict)
     """The newest trial by environment."""
     judgement: Judgement | None = None
-    """The newest verdict."""
+    """The newest verdict; of a refit, that of its candidate; of what won a live comparison, that."""
+    refit_of: str | None = None
+    """The candidate whose recipe it is made by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +96,24 @@ class Promotion:
     ground: int | None
     began: int
     """Position of the start that it is the outcome of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The champion, and the version in shadow that it is compared with while it serves."""
+
+    serving: str
+    other: str | None
+    """The champion before, or a candidate that the holdout did not prefer; None: the champion is watched alone."""
+    evidence: str | None
+    """Digest of the evidence on whose holdout both answered, or the champion did."""
+    position: int
+    """Since which they are compared; it names the pair."""
+    time: datetime
+    why: Literal["promotion", "refusal", "switch", "return"]
+    """What made it: a promotion, a refusal, what labels or a person led back to. A pair of one follows a switch."""
+    settled_at: int | None = None
+    """Position where the log says that labels speak for the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +157,7 @@ class Run:
     start_date: str | None
     end_date: str | None
     like: str | None
-    requested_by: Role
+    requested_by: Actor
     requested_at: datetime
     state: RunState = RunState.QUEUED
     token: int | None = None
@@ -202,6 +226,8 @@ class Model:
     """The newest hundred."""
     deaths: tuple[Death, ...] = ()
     """The newest twenty."""
+    pair: Pair | None = None
+    """What labels compare now."""
 
     @property
     def champion(self) -> str | None:

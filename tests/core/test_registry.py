@@ -19,6 +19,7 @@ from understudy.events import (
     AttentionNeeded,
     Event,
     How,
+    LiveCompared,
     PromotionAborted,
     PromotionStarted,
     Recorded,
@@ -29,6 +30,7 @@ from understudy.events import (
     SlotsMissed,
     VerdictReached,
     VersionPromoted,
+    VersionRefitted,
     VersionRegistered,
     timestamp,
 )
@@ -266,6 +268,13 @@ def happening(event: type, passed: bool | None, champion: str | None) -> Event:
         return registered("1")
     if event is VerdictReached:
         return judged("1", passed=bool(passed))
+    if event is VersionRefitted:
+        return VersionRefitted(
+            model="rain", version="1", of="9", evidence="e" * 64, passed=bool(passed), reason="", facts={}
+        )
+    if event is LiveCompared:
+        about: dict[str, Any] = {"serving": champion or "9", "pair": 1, "rows": 100, "evidence": "e" * 64}
+        return LiveCompared(model="rain", version="1", **about, standing={}, facts={})
     return promoted("9" if event is Replaced else "1", champion)
 
 
@@ -273,6 +282,9 @@ EVENTS = [
     (VersionRegistered, None),
     (VerdictReached, True),
     (VerdictReached, False),
+    (VersionRefitted, True),
+    (VersionRefitted, False),
+    (LiveCompared, None),
     (VersionPromoted, None),
     (Replaced, None),
 ]
@@ -284,6 +296,8 @@ NO_TRANSITION = {(Stage.CHAMPION, VerdictReached, True), (Stage.CHAMPION, Verdic
 @pytest.mark.parametrize(("stage", "event", "passed"), sorted(TRANSITIONS, key=str))
 def test_every_transition_of_the_table_happens(stage: Stage | None, event: type, passed: bool | None) -> None:
     history = standing(stage)
+    if event is VersionRefitted:
+        history.add(judged("9"))  # a refit stands on the verdict of its candidate
 
     history.add(happening(event, passed, history.state.models["rain"].champion))
 
