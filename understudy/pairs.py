@@ -42,17 +42,15 @@ def settled(pair: Pair | None, entry: Recorded, named: int) -> Pair | None:
 
 def after_promotion(pair: Pair | None, entry: Recorded, event: VersionPromoted, judgement: Judgement | None) -> Pair:
     """`judgement`: on which the new champion stands."""
-    by_labels = pair is not None and pair.settled_at is not None and pair.other == event.version
+    spoken = None if pair is None or pair.settled_at is None else pair
+    by_labels = spoken is not None and spoken.other == event.version
     is_new = event.how != "demotion" and not by_labels
     shared = judgement is not None and judgement.champion == event.replaces and not judgement.live
-    if by_labels:
-        evidence = pair and pair.evidence
-    else:
-        evidence = None if judgement is None or judgement.live else judgement.evidence
+    evidence = None if judgement is None or judgement.live else judgement.evidence
     return Pair(
         serving=event.version,
         other=event.replaces if is_new and shared else None,
-        evidence=evidence,
+        evidence=spoken.evidence if spoken and by_labels else evidence,
         position=entry.position,
         time=entry.time,
         why="switch" if by_labels else "promotion" if is_new else "return",
