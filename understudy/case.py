@@ -46,6 +46,10 @@ class Case:
     """Clock of the last row that an earlier verdict of this model has used; they are never used twice."""
     api: Mapping[str, Any] | None
     """{"ready": bool, "reason": str, "age_s": float}"""
+    slices: tuple[str, ...] = ()
+    """Columns by whose values the candidate is judged as well."""
+    protected: tuple[str, ...] = ()
+    """The same, for columns that are never features."""
 
     @property
     def champion_digest(self) -> str | None:

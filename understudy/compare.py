@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from understudy.metrics import FloatArray, Labels, brier_per_row, log_loss_per_row
-from understudy.model import Loss
+from understudy.policy import CannotTell, Loss
 from understudy.signature import Task
 
 Answer = Literal["better", "worse", "cannot_tell"]
@@ -31,6 +31,10 @@ SMALLEST = 0.001
 """Smallest probability that the log loss counts with: one certain and wrong row must not outweigh all others."""
 SURE = 0.95
 """How surely a harm must be stopped for the record to claim that it would have been."""
+POWER = 0.8
+"""How surely a difference must be noticed for the record to claim that so many rows would settle it."""
+ENDLESS = 10**9
+"""Rows that nobody waits for."""
 
 #: What may judge which task; the first one does where the owner names none.
 LOSSES: Mapping[Task, tuple[Loss, ...]] = {
@@ -57,10 +61,17 @@ class Comparison:
     p: float | None
     """Probability of a gain at least this large from an equal model."""
     stops: str
-    """The smallest harm that this comparison could have seen, as a sentence."""
+    """The smallest harm that would not have been promoted, as a sentence."""
+    settles: str | None = None
+    """Where it cannot tell: how many rows would settle a difference of this size, as a sentence."""
+    settles_rows: int | None = None
+    """The same as a number, of two digits that count."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "interval": None if self.interval is None else list(self.interval)}
+        """What came later is left out where there is nothing to say: a verdict that was reached before had none."""
+        later = {"settles": self.settles, "settles_rows": self.settles_rows}
+        said = {name: value for name, value in asdict(self).items() if later.get(name, 0) is not None}
+        return {**said, "interval": None if self.interval is None else list(self.interval)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Comparison":
@@ -99,12 +110,15 @@ def constant_outputs(task: Task, baseline: Mapping[str, Any], n: int) -> FloatAr
     return np.tile(np.asarray(baseline["shares"], dtype=np.float64), (n, 1))
 
 
-def compare(candidate: FloatArray, champion: FloatArray, *, bar: float = DEFAULT_BAR) -> Comparison:
+def compare(
+    candidate: FloatArray, champion: FloatArray, *, bar: float = DEFAULT_BAR, cannot_tell: CannotTell = "shadow"
+) -> Comparison:
     """Say whether the candidate's losses are lower than the champion's.
 
     Args:
         candidate, champion: shape (n,), losses of the same rows, in time order.
         bar: confidence needed for `better`, and for `worse`; 0.5 <= bar < 1.
+        cannot_tell: what follows that answer; the answer does not depend on it, but what would have been stopped does.
 
     Raises ValueError for another bar or for rows that do not pair.
     """
@@ -116,7 +130,7 @@ def compare(candidate: FloatArray, champion: FloatArray, *, bar: float = DEFAULT
         return undecided(len(candidate), f"Too little data: {len(candidate)} rows, at least {MIN_ROWS} are needed.")
     if not (np.isfinite(candidate).all() and np.isfinite(champion).all()):
         return undecided(len(candidate), "One of the two models did not answer every row with finite numbers.")
-    return _decided(candidate, champion, bar)
+    return _decided(candidate, champion, bar, cannot_tell)
 
 
 def undecided(n: int, reason: str) -> Comparison:
@@ -135,16 +149,17 @@ def undecided(n: int, reason: str) -> Comparison:
     )
 
 
-def _decided(candidate: FloatArray, champion: FloatArray, bar: float) -> Comparison:
-    from scipy.special import ndtri, stdtrit  # 17 MB and a quarter of a second, which a process that only serves saves
+def _decided(candidate: FloatArray, champion: FloatArray, bar: float, cannot_tell: CannotTell) -> Comparison:
+    from scipy.special import stdtrit  # 17 MB and a quarter of a second, which a process that only serves saves
 
     means = block_means(champion - candidate)
     gain, error = float(means.mean()), float(means.std(ddof=1)) / BLOCKS**0.5
     equal = np.allclose(candidate, champion, rtol=1e-9, atol=1e-12)
-    p = 0.5 if equal else _p(gain, error)
+    p = 0.5 if equal else p_of(gain, error)
     answer: Answer = "better" if p < _alpha(bar) else "worse" if p > bar else "cannot_tell"
     half = float(stdtrit(BLOCKS - 1, 0.9)) * error
     loss = float(champion.mean())
+    rows = _settling(len(candidate), gain, error, bar) if answer == "cannot_tell" and not equal else None
     return Comparison(
         answer=answer,
         reason=_reason(answer, equal, gain, loss, p, bar),
@@ -155,7 +170,9 @@ def _decided(candidate: FloatArray, champion: FloatArray, bar: float) -> Compari
         gain=gain,
         interval=(gain - half, gain + half),
         p=p,
-        stops=_stops(max(0.0, float(ndtri(SURE) - ndtri(bar))) * error, loss),
+        stops=_stops(_harm(bar if cannot_tell == "shadow" else 1 - bar) * error, loss),
+        settles=None if rows is None else _settles(rows, abs(gain), loss, len(candidate)),
+        settles_rows=None if rows is None or rows > ENDLESS else rows,
     )
 
 
@@ -166,7 +183,8 @@ def block_means(values: FloatArray) -> FloatArray:
     return np.add.reduceat(values, starts) / np.diff(starts, append=len(values))
 
 
-def _p(gain: float, error: float) -> float:
+def p_of(gain: float, error: float) -> float:
+    """Probability of a mean over blocks of at least `gain`, with that standard error, where the true one is 0."""
     from scipy.special import stdtr
 
     if error == 0:
@@ -178,11 +196,30 @@ def _alpha(bar: float) -> float:
     return round(1.0 - bar, 12)  # 1 − 0.8 is a little less than 0.2
 
 
+def _harm(confidence: float) -> float:
+    """Standard errors by which a model must be worse for `SURE` never to reach this confidence that it is better."""
+    from scipy.special import ndtri
+
+    return max(0.0, float(ndtri(SURE) - ndtri(confidence)))
+
+
+def _settling(n: int, gain: float, error: float, bar: float) -> int | None:
+    """Rows with which a true difference of this size would pass the bar with `POWER`; None: there is no difference.
+
+    The standard error shrinks as the root of the rows does.
+    """
+    from scipy.special import ndtri
+
+    if gain == 0 or error == 0:
+        return None
+    rows = n * (float(ndtri(bar) + ndtri(POWER)) * error / gain) ** 2
+    return int(float(f"{min(rows, 10.0 * ENDLESS):.2g}"))
+
+
 def _reason(answer: Answer, equal: bool, gain: float, loss: float, p: float, bar: float) -> str:
     if equal:
         return "The two models answer alike."
-    size = f"{abs(gain) / loss:.1%}".replace("%", " %") if loss > 0 else f"{abs(gain):.3g}"
-    change = f"Its loss is {size} {'lower' if gain > 0 else 'higher'} than {loss:.4g}"
+    change = f"Its loss is {size(gain, loss)} {'lower' if gain > 0 else 'higher'} than {loss:.4g}"
     limits = {
         "better": f"p = {p:.3f}, below {_alpha(bar):g}",
         "worse": f"p = {p:.3f}, above {bar:g}",
@@ -191,8 +228,22 @@ def _reason(answer: Answer, equal: bool, gain: float, loss: float, p: float, bar
     return f"{change} ({limits[answer]})."
 
 
+def size(gain: float, loss: float) -> str:
+    """How large a gain or harm is, in words: relative to a loss where that is above 0."""
+    return f"{abs(gain) / loss:.1%}".replace("%", " %") if loss > 0 else f"{abs(gain):.3g}"
+
+
 def _stops(harm: float, loss: float) -> str:
     if harm == 0:
         return "Would have stopped any worse model with 95 %."
-    size = f"{100 * harm / loss:.1f} % worse" if loss > 0 else f"{harm:.3g} worse in loss per row"
-    return f"Would have stopped a model ≥ {size} with 95 %."
+    much = f"{100 * harm / loss:.1f} % worse" if loss > 0 else f"{harm:.3g} worse in loss per row"
+    return f"Would have stopped a model ≥ {much} with 95 %."
+
+
+def _settles(rows: int, gain: float, loss: float, n: int) -> str:
+    if rows > ENDLESS:
+        return f"No number of rows would settle so small a difference ({size(gain, loss)})."
+    return (
+        f"About {rows:,} rows would settle a difference of this size ({size(gain, loss)}), four times in five; "
+        f"this holdout had {n:,}."
+    )

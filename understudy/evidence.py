@@ -1,14 +1,14 @@
 """Evidence: what both models answered on the same fresh rows. Row by row, in time order, and never a conclusion.
 
 The scheduler writes it, the API reads it and computes everything else itself. Members that are not listed here are
-ignored, a p-value, a mean or a `passed` among them.
+ignored, a p-value, a mean or a `passed` among them. `groups` and `own` are there where the definition wants them.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -30,6 +30,19 @@ Outputs = list[list[float | None] | float | None]
 """Probabilities in class order, or one number, per row. null: the model gave no finite number."""
 
 
+Group = Annotated[str, msgspec.Meta(max_length=100)] | None
+"""What one row says in a column that rows are grouped by; null where it says nothing."""
+
+
+class _Own(msgspec.Struct, kw_only=True):
+    """The losses of the rows by a function of the owner's. null: the model gave no answer to that row."""
+
+    name: Name
+    candidate: list[float | None]
+    champion: list[float | None] | None
+    constant: list[float | None]
+
+
 class _Document(msgspec.Struct, kw_only=True):
     """The JSON as it stands in the store."""
 
@@ -46,10 +59,33 @@ class _Document(msgspec.Struct, kw_only=True):
     champion_out: Outputs | None
     times_measured: Moment
     profile: Digest
+    groups: dict[Name, list[Group]] = {}
+    own: _Own | None = None
 
 
 DOCUMENTS = msgspec.json.Decoder(_Document)
 """Made with this module: msgspec crashes where two threads are the first to decode a type at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OwnLosses:
+    """The loss of each row by a function of the owner's, each of shape (n,); NaN where the model gave no answer."""
+
+    name: str
+    candidate: FloatArray
+    champion: FloatArray | None
+    """None without a champion."""
+    constant: FloatArray
+    """The constant predictor's."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Evidence` holds it."""
+        return {
+            "name": self.name,
+            "candidate": _plain(self.candidate),
+            "champion": None if self.champion is None else _plain(self.champion),
+            "constant": _plain(self.constant),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +112,9 @@ class Evidence:
     """When both models answered."""
     profile: str
     """Digest of the profile of the snapshot that the candidate was trained on."""
+    groups: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """Column -> what each of the n rows says in it, for the columns that rows are grouped by."""
+    own: OwnLosses | None = None
 
     @property
     def n(self) -> int:
@@ -122,6 +161,8 @@ def build(
     champion_out: Any,  # the same, or None
     times_measured: str,
     profile: str,
+    groups: Mapping[str, Sequence[str | None]] | None = None,
+    own: OwnLosses | None = None,
 ) -> bytes:
     """Write evidence as canonical JSON. A NaN, an infinity or a None among the outputs is written as null.
 
@@ -141,6 +182,8 @@ def build(
         "champion_out": None if champion_out is None else _plain(champion_out),
         "times_measured": times_measured,
         "profile": profile,
+        **({"groups": {column: list(values) for column, values in groups.items()}} if groups else {}),
+        **({} if own is None else {"own": own.to_json()}),
     }
     data = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     Evidence.parse(data)
@@ -170,6 +213,8 @@ def _checked(document: _Document) -> Evidence:
         _require(member is None or len(member) == n, f"`{name}` has not one entry for each of its {n} rows")
     _require((document.champion is None) == (document.champion_out is None), "`champion_out` is not the champion's")
     _require(len({type(moment) for moment in document.clock}) == 1, "its clock mixes times and row numbers")
+    for column, values in document.groups.items():
+        _require(len(values) == n, f"`groups` has not one entry for each of its {n} rows in `{column}`")
     moments = np.array(document.clock)
     _require(bool(np.all(moments[:-1] <= moments[1:])), "its rows are not in time order")
     width = _width(document)
@@ -187,6 +232,21 @@ def _checked(document: _Document) -> Evidence:
         champion_out=None if champion_out is None else _outputs("champion_out", champion_out, width),
         times_measured=document.times_measured,
         profile=document.profile,
+        groups=document.groups,
+        own=None if document.own is None else _own(document.own, document, n),
+    )
+
+
+def _own(own: _Own, document: _Document, n: int) -> OwnLosses:
+    _require((own.champion is None) == (document.champion is None), "`own.champion` is not the champion's")
+    parts = {"candidate": own.candidate, "champion": own.champion, "constant": own.constant}
+    for name, losses in parts.items():
+        _require(losses is None or len(losses) == n, f"`own.{name}` has not one loss for each of its {n} rows")
+    return OwnLosses(
+        name=own.name,
+        candidate=np.array(own.candidate, dtype=np.float64),
+        champion=None if own.champion is None else np.array(own.champion, dtype=np.float64),
+        constant=np.array(own.constant, dtype=np.float64),
     )
 
 

@@ -8,6 +8,7 @@
     sanity       its answers are finite, in range, and not always the same
     floors       it beats the constant predictor, and keeps the owner's limits
     latency      it is not much slower than the champion, and keeps the owner's limit
+    slices       in no slice of those rows that the owner names is its loss higher, beyond chance
     comparison   its loss on those rows is lower than the champion's, and that is hardly chance
 
 Everything here is a pure function of the stored evidence. Whatever is missing, broken, about something else or too old
@@ -28,10 +29,11 @@ from understudy.compare import Comparison, undecided
 from understudy.compatibility import differences
 from understudy.errors import BadInput
 from understudy.evidence import Evidence
+from understudy.harm import sliced, slices
 from understudy.holdout import holdout
 from understudy.losses import compared, constant_losses, losses
 from understudy.metrics import METRICS
-from understudy.model import Promotion
+from understudy.policy import Promotion
 from understudy.profile import Profile
 from understudy.rules import Passed, Rule, Rules, fresh, missing
 from understudy.signature import Signature
@@ -47,6 +49,7 @@ ROUNDS_NEEDED = 4
 SLOWER = 1.5
 """Times the champion's latency. A ratio alone would veto by noise where an answer takes microseconds, hence: and"""
 SLOWER_MS = 0.5
+LENIENT = "The policy promotes where nobody can tell."
 FAR = 10.0
 """Ranges of all labels that a prediction may lie outside of it."""
 
@@ -58,13 +61,14 @@ def judge(case: Case, *, without: Collection[Name] = ()) -> Verdict:
     it only shows what the other gates would have stopped.
     """
     comparison = _safely(lambda: compared(case), lambda why: undecided(0, why))
-    every = (*(_gate(name, case) for name in GATES if name not in without), _comparison_gate(comparison))
+    every = (*(_gate(name, case) for name in GATES if name not in without), _comparison_gate(case, comparison))
     gates = tuple(gate for gate in every if gate.name not in without)
     return Verdict(
         passed=all(gate.passed for gate in gates),
         rows=None if case.evidence is None else case.evidence.row_set,
         comparison=comparison,
         gates=gates,
+        slices=_safely(lambda: sliced(case), lambda why: ()),
     )
 
 
@@ -90,13 +94,15 @@ def _result(name: Name, rules: Sequence[Rule], passed: Passed) -> GateResult:
     return GateResult(name=name, passed=not failed, observed=said.observed, limit=said.limit, reason=reason)
 
 
-def _comparison_gate(found: Comparison) -> GateResult:
+def _comparison_gate(case: Case, found: Comparison) -> GateResult:
+    enough = found.answer == "cannot_tell" and found.blocks > 0  # so the policy makes sense: the comparison has read it
+    lenient = enough and Promotion.from_json(case.policy).cannot_tell == "promote"
     return GateResult(
         name="comparison",
-        passed=found.answer == "better",
+        passed=found.answer == "better" or lenient,
         observed=found.answer,
-        limit="better",
-        reason=found.reason,
+        limit="not worse" if lenient else "better",
+        reason=f"{found.reason} {LENIENT}" if lenient else found.reason,
     )
 
 
@@ -253,5 +259,6 @@ GATES: Mapping[Name, Callable[[Case], Rules]] = {
     "sanity": _sanity,
     "floors": _floors,
     "latency": _latency,
+    "slices": slices,
 }
 """In the order of the record; the comparison comes last."""

@@ -1,13 +1,17 @@
-"""The losses of a case, row by row: the candidate's, the champion's, and those of the constant predictor."""
+"""The losses of a case, row by row: the candidate's, the champion's, and those of the constant predictor.
+
+By the loss that the policy names: one of ours, computed here from what both models answered; or the owner's own, which
+the scheduler has computed, for the API never has the function.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from understudy.case import Case
 from understudy.compare import LOSSES, Comparison, compare, constant_outputs, row_losses, undecided
-from understudy.evidence import Evidence
+from understudy.evidence import Evidence, OwnLosses
 from understudy.metrics import FloatArray
-from understudy.model import Loss, Promotion
+from understudy.policy import OWN, Loss, Promotion
 from understudy.profile import QUANTILES
 
 
@@ -21,22 +25,53 @@ def compared(case: Case) -> Comparison:
         return undecided(0, "There is no evidence.")
     if evidence.candidate != case.digest or evidence.champion != case.champion_digest:
         return undecided(evidence.n, "The evidence is not about this candidate and this champion.")
-    if evidence.champion_out is None:
-        other = constant_losses(case, evidence)
-    else:
-        other = row_losses(_loss(case, evidence), evidence.champion_out, evidence.labels)
-    return compare(losses(case, evidence), other, bar=Promotion.from_json(case.policy).bar)
+    policy = Promotion.from_json(case.policy)
+    return compare(losses(case, evidence), other_losses(case, evidence), bar=policy.bar, cannot_tell=policy.cannot_tell)
+
+
+def paired(policy: Mapping[str, Any], evidence: Evidence) -> tuple[FloatArray, FloatArray | None]:
+    """Candidate's and champion's losses by a policy, each of shape (n,); None where the evidence has no champion.
+
+    Raises ValueError where the owner's loss does not fit the task, or is not there.
+    """
+    own, there = _own(policy, evidence), evidence.champion_out is not None
+    if own is None:
+        loss, labels = _loss(policy, evidence), evidence.labels
+        other = None if evidence.champion_out is None else row_losses(loss, evidence.champion_out, labels)
+        return row_losses(loss, evidence.candidate_out, labels), other
+    if there and own.champion is None:
+        raise ValueError(f"the champion's losses by `{own.name}` are missing")
+    return own.candidate, own.champion if there else None
 
 
 def losses(case: Case, evidence: Evidence) -> FloatArray:
-    """The candidate's, shape (n,). Raises ValueError where the owner's loss does not fit the task."""
-    return row_losses(_loss(case, evidence), evidence.candidate_out, evidence.labels)
+    """The candidate's, shape (n,). Raises as `paired` does."""
+    return paired(case.policy, evidence)[0]
+
+
+def other_losses(case: Case, evidence: Evidence) -> FloatArray:
+    """The champion's, or those of the constant predictor where there is none; shape (n,). Raises as both do."""
+    _, champion = paired(case.policy, evidence)
+    return constant_losses(case, evidence) if champion is None else champion
 
 
 def constant_losses(case: Case, evidence: Evidence) -> FloatArray:
     """Those of the constant predictor, shape (n,). Raises ValueError where the profile does not tell what it says."""
+    own = _own(case.policy, evidence)
+    if own is not None:
+        return own.constant
     constant = constant_outputs(evidence.task, _baseline(case, evidence), evidence.n)
-    return row_losses(_loss(case, evidence), constant, evidence.labels)
+    return row_losses(_loss(case.policy, evidence), constant, evidence.labels)
+
+
+def _own(policy: Mapping[str, Any], evidence: Evidence) -> OwnLosses | None:
+    """The losses by the owner's function; None where the policy names none."""
+    name = Promotion.from_json(policy).loss_name
+    if name is None or not name.startswith(OWN):
+        return None
+    if evidence.own is None or f"{OWN}{evidence.own.name}" != name:
+        raise ValueError(f"the evidence does not hold the losses by `{name.removeprefix(OWN)}`")
+    return evidence.own
 
 
 def _baseline(case: Case, evidence: Evidence) -> Mapping[str, Any]:
@@ -52,8 +87,10 @@ def _baseline(case: Case, evidence: Evidence) -> Mapping[str, Any]:
     return {"shares": [counts.get(name, 0) / sum(counts.values()) for name in names]}
 
 
-def _loss(case: Case, evidence: Evidence) -> Loss:
-    loss = Promotion.from_json(case.policy).loss or LOSSES[evidence.task][0]
-    if loss not in LOSSES[evidence.task]:
-        raise ValueError(f"the loss {loss} does not fit a {evidence.task} task")
-    return loss
+def _loss(policy: Mapping[str, Any], evidence: Evidence) -> Loss:
+    fitting = LOSSES[evidence.task]
+    name = Promotion.from_json(policy).loss_name or fitting[0]
+    for loss in fitting:
+        if loss == name:
+            return loss
+    raise ValueError(f"the loss {name} does not fit a {evidence.task} task")

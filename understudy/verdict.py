@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from understudy.compare import Comparison
+from understudy.slices import Slice
 
-Name = Literal["data", "api", "trial", "signature", "holdout", "sanity", "floors", "latency", "comparison"]
+Name = Literal["data", "api", "trial", "signature", "holdout", "sanity", "floors", "latency", "slices", "comparison"]
 Scalar = str | int | float | bool | None
 
 
@@ -30,6 +31,8 @@ class Verdict:
     """Names the rows that were judged: `Evidence.row_set`."""
     comparison: Comparison
     gates: tuple[GateResult, ...]
+    slices: tuple[Slice, ...] = ()
+    """Every slice of the columns that the definition names, judged or only reported."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -40,12 +43,14 @@ class Verdict:
         return next(gate for gate in self.gates if gate.name == name)
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict as `VerdictReached` holds it."""
+        """The verdict as `VerdictReached` holds it; `slices` is there where there are any."""
+        slices = {"slices": [one.to_json() for one in self.slices]} if self.slices else {}
         return {
             "passed": self.passed,
             "rows": self.rows,
             "comparison": self.comparison.to_json(),
             "gates": [asdict(gate) for gate in self.gates],
+            **slices,
         }
 
     @classmethod
@@ -56,4 +61,5 @@ class Verdict:
             rows=data["rows"],
             comparison=Comparison.from_json(data["comparison"]),
             gates=tuple(GateResult(**gate) for gate in data["gates"]),
+            slices=tuple(Slice.from_json(one) for one in data.get("slices", ())),
         )

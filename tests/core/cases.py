@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.core.worlds import CUT, END, KNOWN, World, reference, snapshot, world
+from tests.core.worlds import CUT, END, KNOWN, World, profile, reference, snapshot, world
 from understudy import Promotion
 from understudy.events import VersionTried
 from understudy.evidence import Evidence, build, row_digest
@@ -119,3 +119,15 @@ def without_champion(**changes: Any) -> Case:
         "judged_until": None,
     }
     return case(**{**alone, **changes})
+
+
+def sliced(**changes: Any) -> Case:
+    """With slices by the sky, and by a protected column that is no feature; 900 rows are judged, and it passes."""
+    given = world(2400)
+    rows = slice(1500, None)
+    sky, truth = given.columns["sky"][rows], given.truth[rows]
+    sex = ["f" if row % 2 else "m" for row in range(len(truth))]
+    held_out = evidence(given, first=1500, groups={"sky": list(sky), "sex": sex}, **changes.pop("answers", {}))
+    cut = profile(given.columns, given.label, cut=1500)
+    whole = {"evidence": held_out, "profile": cut, "slices": ("sky",), "protected": ("sex",)}
+    return case(**{**whole, **changes})

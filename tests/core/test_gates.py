@@ -22,6 +22,7 @@ NAMES: tuple[Name, ...] = (
     "sanity",
     "floors",
     "latency",
+    "slices",
     "comparison",
 )
 

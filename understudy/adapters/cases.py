@@ -63,6 +63,8 @@ def load_case(
         reference=None if reference is None else Profile.parse(store.get(reference)),
         judged_until=judged_until(state, found, judged.row_set),
         api=facts["api"],
+        slices=tuple(definition.get("slices", ())),
+        protected=tuple(definition.get("protected", ())),
     )
 
 

@@ -14,6 +14,11 @@ from understudy.events import Recorded, VerdictReached, VersionTried
 from understudy.fingerprint import canonical_json
 from understudy.gates import judge
 
+LATER = frozenset({"comparison.settles", "comparison.settles_rows"})
+"""Words about a comparison, and no ground for anything."""
+SLICES = frozenset(f"gate slices.{name}" for name in ("passed", "observed", "limit", "reason"))
+"""A gate that says nothing where no slices are declared; where some are, it has been there from the beginning."""
+
 
 def judged_again(client: ApiClient, store: Path, position: int) -> str | None:
     """What is wrong with the verdict at `position` of the log; None where it holds.
@@ -62,9 +67,15 @@ def computed(before: Audit, store: FolderStore, recorded: VerdictReached) -> Map
 
 
 def first_difference(logged: Mapping[str, Any], again: Mapping[str, Any]) -> str | None:
-    """The first thing that two verdicts say differently, the comparison first, then gate by gate; None: nothing."""
+    """The first thing that two verdicts say differently, the comparison first, then gate by gate; None: nothing.
+
+    What verdicts have not always said may be missing from the log, as long as nothing follows from it.
+    """
     ours, theirs = dict(parts(logged)), dict(parts(again))
+    added = LATER if again.get("slices") else LATER | SLICES
     for name in dict.fromkeys([*ours, *theirs]):
+        if name in added and name not in ours:
+            continue
         if ours.get(name) != theirs.get(name):
             return f"The log says {name} {ours.get(name)!r}, and the evidence {theirs.get(name)!r}."
     return None
@@ -79,4 +90,9 @@ def parts(verdict: Mapping[str, Any]) -> list[tuple[str, Any]]:
         for name, value in gate.items()
         if name != "name"
     ]
-    return [*comparison, *gates, ("passed", verdict["passed"]), ("rows", verdict["rows"])]
+    slices = [
+        (f"slice {one['column']}={one['value']!r}.{name}", value)
+        for one in verdict.get("slices", ())
+        for name, value in one.items()
+    ]
+    return [*comparison, *gates, *slices, ("passed", verdict["passed"]), ("rows", verdict["rows"])]

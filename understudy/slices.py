@@ -1,0 +1,144 @@
+"""Slices: rows that say the same in one column. A candidate must not be worse there, however good it is on the whole.
+
+Theory. Within a slice, as in the comparison, d_i = loss of the champion − loss of the candidate; means of 20 blocks of
+the slice's rows in time order; t with 19 degrees of freedom, one-sided: p is the probability of a harm at least this
+large from an equal model. With m slices, each judged at 5 %, some innocent candidate would be stopped nearly always.
+So Holm: the p in order, the smallest beside 5 %/m, the next beside 5 %/(m − 1), and so on until one holds. However the
+slices depend on each other, a candidate that is worse in none of them is stopped in at most 5 % of cases.
+
+Under 200 rows hardly any harm would be found: such slices are reported and not judged.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from understudy.compare import BLOCKS, block_means, p_of, size
+from understudy.metrics import FloatArray
+
+FEWEST_ROWS = 200
+LEVEL = 0.05
+"""How often a candidate that is worse in no slice may be stopped."""
+MOST_VALUES = 50
+"""Values of one column that are slices of their own, those with the most rows; all the others together are one more."""
+OTHERS = "others"
+
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """What is known of the candidate in one slice. Losses and gains are means over its rows."""
+
+    column: str
+    value: str | None
+    """None: the rows that say nothing there."""
+    protected: bool
+    n: int
+    candidate_loss: float
+    champion_loss: float
+    """That of the constant predictor where there is no champion."""
+    gain: float
+    """Champion's loss − candidate's; below 0 the candidate is worse."""
+    p: float | None = None
+    """Probability of a harm at least this large from an equal model; None: it is not judged."""
+    limit: float | None = None
+    """Holm's for this slice: it is harmed where this p, and every smaller one, lies at or below its limit."""
+    harmed: bool = False
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """In words: which rows these are."""
+        column = f"the protected `{self.column}`" if self.protected else f"`{self.column}`"
+        return f"{column} is {'null' if self.value is None else self.value}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Slice":
+        """Raises TypeError on anything else."""
+        return cls(**data)
+
+
+def by_slice(
+    candidate: FloatArray,
+    champion: FloatArray,
+    groups: Mapping[str, Sequence[str | None]],
+    *,
+    protected: Sequence[str] = (),
+    judged: bool = True,
+) -> tuple[Slice, ...]:
+    """Compare two models in each slice.
+
+    Args:
+        candidate, champion: shape (n,), finite losses of the same rows, in time order.
+        groups: column -> what each of the n rows says in it.
+        protected: the columns among these that are protected attributes.
+        judged: False where nothing served before, so that no slice can become worse: all are reported only.
+    """
+    found = [
+        (_measured(column, value, rows, candidate, champion, column in protected), rows)
+        for column, values in groups.items()
+        for value, rows in _slices(values)
+    ]
+    if not judged:
+        return tuple(replace(one, reason="Not judged: no champion serves these rows.") for one, _ in found)
+    return _holm([_tested(one, champion[rows] - candidate[rows]) for one, rows in found])
+
+
+def _slices(values: Sequence[str | None]) -> list[tuple[str | None, Places]]:
+    """Each value with the places of its rows, in time order; most rows first."""
+    code: dict[str | None, int] = {}
+    codes = np.array([code.setdefault(value, len(code)) for value in values], dtype=np.intp)
+    counts = np.bincount(codes, minlength=len(code))
+    ordered = sorted(code, key=lambda value: (-counts[code[value]], value is None, value or ""))
+    shown = [(value, np.flatnonzero(codes == code[value])) for value in ordered[:MOST_VALUES]]
+    rest = [code[value] for value in ordered[MOST_VALUES:]]
+    return [*shown, (OTHERS, np.flatnonzero(np.isin(codes, rest)))] if rest else shown
+
+
+def _measured(
+    column: str, value: str | None, rows: Places, candidate: FloatArray, champion: FloatArray, protected: bool
+) -> Slice:
+    own, other = float(candidate[rows].mean()), float(champion[rows].mean())
+    return Slice(
+        column=column,
+        value=value,
+        protected=protected,
+        n=len(rows),
+        candidate_loss=own,
+        champion_loss=other,
+        gain=other - own,
+        reason=f"Not judged: {len(rows)} rows, at least {FEWEST_ROWS} are needed.",
+    )
+
+
+def _tested(one: Slice, gains: FloatArray) -> Slice:
+    """With its p, where it has enough rows."""
+    if one.n < FEWEST_ROWS:
+        return one
+    means = block_means(gains)
+    return replace(one, p=p_of(-float(means.mean()), float(means.std(ddof=1)) / BLOCKS**0.5))
+
+
+def _holm(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """The same slices, those with a p with their limit and what follows from it."""
+    ordered = sorted((one.p, place) for place, one in enumerate(slices) if one.p is not None)
+    found, falling = list(slices), True
+    for step, (p, place) in enumerate(ordered):
+        limit = LEVEL / (len(ordered) - step)
+        falling = falling and p <= limit
+        found[place] = _judged(slices[place], p, limit, falling)
+    return tuple(found)
+
+
+def _judged(one: Slice, p: float, limit: float, harmed: bool) -> Slice:
+    way = "lower" if one.gain > 0 else "higher"
+    change = f"Its loss is {size(one.gain, one.champion_loss)} {way} than the champion's {one.champion_loss:.4g}"
+    reason = f"{change} (p = {p:.2g}, {'not above ' if harmed else ''}Holm's limit {limit:.2g})."
+    return replace(one, limit=limit, harmed=harmed, reason=reason)
