@@ -95,9 +95,14 @@ def write(frame: pd.DataFrame) -> bytes:
 
 def read(data: bytes, model: Model) -> Snapshot:
     """What `write` wrote, with the clock of each row."""
+    return read_columns(data, time=model.time, target=model.target)
+
+
+def read_columns(data: bytes, *, time: str | None, target: str) -> Snapshot:
+    """The same, for whoever has no definition but the names of two columns."""
     frame = pd.read_parquet(io.BytesIO(data), engine="pyarrow")
-    clock = np.arange(len(frame)) if model.time is None else _texts(frame[model.time])
-    return Snapshot(frame, clock, np.flatnonzero(frame[model.target].notna()))
+    clock = np.arange(len(frame)) if time is None else _texts(frame[time])
+    return Snapshot(frame, clock, np.flatnonzero(frame[target].notna()))
 
 
 def later(clock: npt.NDArray[Any], than: Clock | None) -> npt.NDArray[np.bool_]:
