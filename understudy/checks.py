@@ -76,13 +76,14 @@ def _roles(model: Model, described: Described) -> Iterator[Complaint]:
     for role, name in named.items():
         if name is not None and described.column(name) is None:
             yield Complaint(f"The source gives no column `{name}`, the model's {role}.", f"It gives {have}: name one.")
-    for what, names in (("drop", model.drop), ("ranges", tuple(model.ranges)), ("tags", tuple(model.tags))):
+    lists = {"drop": model.drop, "ranges": tuple(model.ranges), "tags": tuple(model.tags)}
+    for what, names in {**lists, "slices": model.slices, "protected": model.protected}.items():
         for name in names:
             if described.column(name) is None:
                 yield Complaint(
                     f"`{what}` names a column `{name}` that the source does not give.",
                     f"It gives {have}: correct the name, or leave it out.",
-                    stops=what == "tags",  # a column that was meant would be recorded in clear
+                    stops=what not in ("drop", "ranges"),  # it would be recorded in clear, or not be judged by
                 )
 
 

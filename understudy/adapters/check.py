@@ -14,16 +14,21 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from understudy.adapters import bundle, definitions, frames, recipe, snapshot
+from understudy.adapters import bundle, definitions, frames, recipe, runtime, scoring, snapshot
 from understudy.adapters.definitions import PACKAGE, Definition
+from understudy.adapters.own_loss import depends
+from understudy.adapters.recipe import Rows
 from understudy.checks import Complaint, Described, DescribedColumn, check_columns
 from understudy.errors import BadDefinition, UnderstudyError
+from understudy.evidence import Evidence
 from understudy.fingerprint import digest_of
 from understudy.model import Model
 from understudy.quality import check as check_quality
 
 SAMPLE = 20_000
 """Newest rows with a label that the estimator is tried on."""
+NO_PROFILE = "0" * 64
+"""For evidence that nobody will judge."""
 
 
 def check_definition(path: Path) -> list[Complaint]:
@@ -157,12 +162,30 @@ def _tried(model: Model, data: bytes, definition: Definition, future: int) -> It
         return
     source = digest_of(definition.source_bytes())
     made = recipe.make(model, rows, recipe.Inputs(source=source, data=digest_of(data), params={}, cut=cut))
+    yield from _judged(model, rows, made)
     manifest = bundle.unpack(made, digest=digest_of(made)).manifest
     if manifest["serves"] != "onnx":
         yield Complaint(
             f"A row will take milliseconds instead of microseconds. {manifest['why']}",
             "Nothing has to be changed; another estimator or encoder may convert.",
             stops=False,
+        )
+
+
+def _judged(model: Model, rows: Rows, made: bytes) -> Iterator[Complaint]:
+    """Gather what the candidate would be judged by, where that takes more than its answers."""
+    loss = model.promotion.loss
+    if not (model.slices or model.protected or callable(loss)):
+        return
+    candidate = runtime.open_bundle(made, digest=digest_of(made), trees=True)
+    document, _ = scoring.gather(
+        model, rows, candidate=candidate, champion=None, profile=NO_PROFILE, now=datetime.now(UTC)
+    )
+    labels = rows.labels(model, rows.held_out).values
+    if callable(loss) and depends(loss, labels, Evidence.parse(document).candidate_out):
+        yield Complaint(
+            f"The loss `{loss.__name__}` of a row changes with the rows beside it.",
+            "Let it return what each row costs by itself; the mean is taken later.",
         )
 
 

@@ -13,6 +13,8 @@ from pandas.api import types
 
 from understudy import evidence
 from understudy.adapters import frames
+from understudy.adapters.groups import groups
+from understudy.adapters.own_loss import own_losses
 from understudy.adapters.recipe import Rows
 from understudy.adapters.runtime import Runtime
 from understudy.errors import BadDefinition, ModelFailed
@@ -48,13 +50,15 @@ def gather(
 ) -> tuple[bytes, str | None]:
     """Ask both models; return the evidence, and why the champion could not answer every row, if it could not.
 
-    `profile`: digest of the snapshot's profile. `now`: when they were asked.
+    `profile`: digest of the snapshot's profile. `now`: when they were asked. Raises BadDefinition where the source does
+    not give a column that the model is judged by, or a loss of the owner's is none.
     """
     held_out = rows.features.iloc[rows.held_out]
     labels = rows.labels(model, rows.held_out).values.tolist()
     asked = frames.rows_of(held_out)
     classes = candidate.signature.classes
     answered = None if champion is None else _score_champion(champion, rows, classes)
+    outputs = _asked(candidate, asked, classes).outputs, None if answered is None else answered.outputs
     document = evidence.build(
         model=model.name,
         candidate=candidate.digest,
@@ -64,10 +68,12 @@ def gather(
         clock=rows.snapshot.clock[rows.held_out].tolist(),
         rows=[evidence.row_digest([*row, label]) for row, label in zip(asked, labels, strict=True)],
         labels=labels,
-        candidate_out=_asked(candidate, asked, classes).outputs,
-        champion_out=None if answered is None else answered.outputs,
+        candidate_out=outputs[0],
+        champion_out=outputs[1],
         times_measured=timestamp(now),
         profile=profile,
+        groups=groups(model, rows),
+        own=own_losses(model, rows, classes=classes, candidate=outputs[0], champion=outputs[1]),
     )
     return document, None if answered is None else answered.problem
 
