@@ -12,7 +12,9 @@ from understudy.errors import Forbidden, Unauthenticated
 from understudy.events import Role
 from understudy.settings import Settings
 
-Right = Literal["open", "predict", "read", "artifact", "schedule", "promote", "operate", "register", "records"]
+Right = Literal[
+    "open", "predict", "read", "artifact", "schedule", "promote", "operate", "register", "records", "feedback"
+]
 
 #: Route name -> what it needs. A route that is not here answers 403 to everybody.
 ROUTES: Mapping[str, Right] = {
@@ -37,6 +39,8 @@ ROUTES: Mapping[str, Right] = {
     "v2_version_infer": "predict",
     "prediction": "records",
     "prediction_row": "records",
+    "feedback": "feedback",
+    "labelled": "schedule",
     "current_model": "read",
     "models": "read",
     "model": "read",
@@ -46,6 +50,7 @@ ROUTES: Mapping[str, Right] = {
     "define": "schedule",
     "register": "register",
     "evidence": "register",
+    "refit": "register",
     "promote": "promote",
     "promote_get": "open",
     "demote": "operate",
@@ -70,6 +75,7 @@ ROLES: Mapping[Right, frozenset[Role]] = {
     "promote": frozenset({"scheduler", "operator"}),
     "operate": frozenset({"operator"}),
     "records": frozenset({"client", "operator"}),
+    "feedback": frozenset({"client", "scheduler", "operator"}),
 }
 
 

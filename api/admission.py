@@ -36,6 +36,8 @@ ROOMS: Mapping[str, Room] = {
     "read": Room(inside=8, waiting=60),
     "metrics": Room(inside=2, waiting=30),  # whoever watches must see it when reads are many, or wait for a locked log
     "records": Room(inside=4, waiting=20),
+    "feedback": Room(inside=2, waiting=30),
+    "labelled": Room(inside=2, waiting=20),
     "claim": Room(inside=64, waiting=0),  # waits on the event loop, up to 20 s, and takes a thread for moments
 }
 

@@ -30,6 +30,7 @@ STATUS: Mapping[type[UnderstudyError], int] = {
     errors.Unread: 415,
     errors.BundleRefused: 422,
     errors.NotFound: 404,
+    errors.Expired: 410,
     errors.Conflict: 409,
     errors.NotTheChampion: 412,
     errors.Forbidden: 403,

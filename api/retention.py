@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from understudy.adapters.handover import left_behind
-from understudy.ports import Records
+from understudy.ports import Labels, Records
 from understudy.records import EPOCH
 from understudy.settings import Settings
 
@@ -21,8 +21,8 @@ ahead costs about a hundredth of thirty days in an hour."""
 class Retention:
     """Chores of the process that has the duty."""
 
-    def __init__(self, records: Records, settings: Settings) -> None:
-        self._records, self._folder = records, handed_over(settings)
+    def __init__(self, records: Records, settings: Settings, labels: Labels | None = None) -> None:
+        self._records, self._labels, self._folder = records, labels, handed_over(settings)
         self._keep_for = timedelta(days=settings.records_days)
         self._max_bytes = settings.records_mb * 10**6
         self._trimmed_s = float("-inf")
@@ -36,7 +36,10 @@ class Retention:
             return
         self._trimmed_s = time.monotonic()
         share = min(1.0, PACE * TRIM_EVERY_S / self._keep_for.total_seconds())
-        self._records.trim(before=datetime.now(UTC) - self._keep_for, max_bytes=self._max_bytes, share=share)
+        before = datetime.now(UTC) - self._keep_for
+        self._records.trim(before=before, max_bytes=self._max_bytes, share=share)
+        if self._labels is not None:
+            self._labels.trim(before_ms=int((before - EPOCH).total_seconds() * 1000))
 
     def mourn(self) -> None:
         """Put on record what killed processes had not written."""

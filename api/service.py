@@ -33,13 +33,14 @@ from api.worker import Worker
 from understudy.adapters.duty import Duty
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.folders import make_folders
+from understudy.adapters.sqlite_labels import SqliteLabels
 from understudy.adapters.sqlite_log import SqliteLog
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.adapters.trial import current_environment
 from understudy.errors import NothingServes, StorageUnavailable
 from understudy.events import Role
-from understudy.ports import ArtifactStore, EventLog, Pulse, Records
+from understudy.ports import ArtifactStore, EventLog, Labels, Pulse, Records
 from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
@@ -62,6 +63,7 @@ class Service:
     """The log over a connection of its own, for looks."""
     store: ArtifactStore
     records: Records
+    labels: Labels
     pulse: Pulse
     journal: Journal
     table: ServingTable
@@ -107,7 +109,7 @@ class Service:
         """Write what is waiting, end the threads, close what was opened; one that fails costs none of the others."""
         self.stopping.set()
         with ExitStack() as last:
-            for port in (self.log, self.reader, self.records, self.pulse, self.trials):
+            for port in (self.log, self.reader, self.labels, self.records, self.pulse, self.trials):
                 last.callback(port.close)
             last.callback(self.vitals.stop)
             last.callback(self.table.close)
@@ -171,12 +173,13 @@ def open_service(settings: Settings) -> Service:
     roster = Roster(pulse)  # before the log is read: see `understudy/rollout.py`
     log, reader = SqliteLog(settings.events_file), SqliteLog(settings.events_file, wait_s=LOOK_WAITS_S)
     records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
+    labels = SqliteLabels(settings.records_file)
     journal, environment = Journal(log, reader=reader), current_environment()
     marks = Marks(marks_of(settings), roster.me)  # now that little can fail: what it leaves is taken for a dead process
     breakers = Breakers(marks)
     table = table_of(settings, store, breakers)
     worker = Worker(journal, table, roster)
-    recorder, retention = recorder_of(settings, records, journal), Retention(records, settings)
+    recorder, retention = recorder_of(settings, records, journal), Retention(records, settings, labels)
     health, counts = Health(journal, table), Counts(known=lambda: journal.state.models)
     find = finder(table, journal, settings.default_model)
     answering = Answering(find, worker, recorder, counts, lambda served: served.breaker.late())
@@ -193,6 +196,7 @@ def open_service(settings: Settings) -> Service:
         reader=reader,
         store=store,
         records=records,
+        labels=labels,
         pulse=pulse,
         journal=journal,
         table=table,

@@ -37,7 +37,7 @@ class Call(Protocol):
     roles: Any  # a sequence of roles, or None
 
 
-class _Content(msgspec.Struct, array_like=True):
+class Content(msgspec.Struct, array_like=True):
     """The columns of a chunk."""
 
     calls: list[tuple[int, int, int, int]]
@@ -52,7 +52,7 @@ class _Content(msgspec.Struct, array_like=True):
 
 
 #: Made once: msgspec crashes where two threads are the first to decode a type at the same time.
-ENCODER, DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Content)
+ENCODER, DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Content)
 
 
 @dataclass(slots=True)
@@ -154,7 +154,7 @@ def find(chunk: Chunk, identity: Identity) -> Record | None:
     return None
 
 
-def _record(chunk: Chunk, content: _Content, identity: Identity, request: int, row: int, n: int) -> Record:
+def _record(chunk: Chunk, content: Content, identity: Identity, request: int, row: int, n: int) -> Record:
     layout = chunk.layout
     return Record(
         id=str(identity),
@@ -163,15 +163,16 @@ def _record(chunk: Chunk, content: _Content, identity: Identity, request: int, r
         version=chunk.version,
         columns=tuple(layout.columns[i][0] for i in layout.kept),
         withheld=layout.withheld,
-        rows=_rows(content.rows, layout, row, n),
-        answer=_answer(content, layout.classes, row, n),
+        rows=rows_in(content.rows, layout, row, n),
+        answer=answer_in(content, layout.classes, row, n),
         classes=layout.classes,
         latency_s=round(array("f", content.latencies)[request], 7),
         role=content.roles[request] if isinstance(content.roles, list) else content.roles,
     )
 
 
-def _rows(stored: bytes | list[list[Value]], layout: Layout, row: int, n: int) -> list[list[Value]]:
+def rows_in(stored: bytes | list[list[Value]], layout: Layout, row: int, n: int) -> list[list[Value]]:
+    """`n` rows from `row` on, each with the columns that are kept."""
     if not isinstance(stored, bytes):
         return stored[row : row + n]
     width, kinds = len(layout.kept), [layout.columns[i][1] for i in layout.kept]
@@ -191,7 +192,8 @@ def _values(seen: np.ndarray[Any, Any], kind: ColumnKind) -> list[Value]:
     return [None if value != value else value for value in shortest(seen).tolist()]
 
 
-def _answer(content: _Content, classes: tuple[Value, ...] | None, row: int, n: int) -> Answer:
+def answer_in(content: Content, classes: tuple[Value, ...] | None, row: int, n: int) -> Answer:
+    """What was said to them."""
     if not isinstance(content.outputs, bytes):
         predictions, probabilities = content.outputs
         return Answer(predictions[row : row + n], None if probabilities is None else probabilities[row : row + n])
@@ -241,7 +243,7 @@ def _picked_output(output: Any, places: list[int]) -> Any:
 def _chunk(part: list[Call | _Some], process: str, model: str, version: str, layout: Layout) -> Chunk:
     calls = _calls(part)
     latencies = array("f", chain.from_iterable([call.latencies_s for call in part]))
-    content = _Content(
+    content = Content(
         calls, latencies.tobytes(), _joined_roles(part), _joined_rows(part, layout), _joined_outputs(part)
     )
     return Chunk(

@@ -4,6 +4,7 @@
     ├── BadInput                    what was sent cannot be used as it is
     │   ├── BadDefinition           a model file that cannot be trained from
     │   ├── BadRow                  a row that does not fit the signature
+    │   ├── BadLabel                a label that cannot be that of the row it names
     │   ├── Unread                  a body in a form that is not read here
     │   ├── BadSettings             the environment says something impossible
     │   └── TooLarge                more bytes or rows than allowed
@@ -11,6 +12,7 @@
     │   ├── DigestMismatch          bytes that are not what their name says
     │   └── UncheckedContent        parts that only our own training may bring
     ├── NotFound                    nothing has that name
+    │   └── Expired                 it had, and is older than what is kept
     ├── Conflict                    true, but not now: the state has moved on
     │   ├── ConcurrentAppend        the log has moved past the expected position
     │   ├── NotTheChampion          another version serves than the caller expected
@@ -72,6 +74,10 @@ class BadRow(BadInput):
     code = "bad_row"
 
 
+class BadLabel(BadInput):
+    code = "bad_label"
+
+
 class Unread(BadInput):
     code = "unsupported_media_type"
 
@@ -98,6 +104,10 @@ class UncheckedContent(BundleRefused):
 
 class NotFound(UnderstudyError):
     code = "not_found"
+
+
+class Expired(NotFound):
+    code = "expired"
 
 
 class Conflict(UnderstudyError):

@@ -3,13 +3,14 @@
     EventLog        facts, numbered and chained              SQLite; PostgreSQL later
     ArtifactStore   immutable bytes, named by their sha256   a folder; S3 later
     Records         predictions as they were answered        SQLite
+    Labels          what turned out to be true of them       SQLite
     Pulse           who is alive, and what it serves         SQLite, not durable
     Source          rows to learn from                       Csv, Parquet, or any class of the user's
 
 One contract suite per port (`tests/contract/`) runs on every adapter; passing it is what makes something an adapter.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,10 @@ from understudy.events import Event, Recorded
 if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy to name a model
     import pandas as pd
 
-    from understudy.records import Chunk, Gap, Progress, Record
+    from understudy.errors import UnderstudyError
+    from understudy.labels import Answered, Given, Labelled, Outcome, Place
+    from understudy.maturity import Cohort
+    from understudy.records import Chunk, Gap, Identity, Progress, Record
 
 
 class EventLog(Protocol):
@@ -104,6 +108,52 @@ class Records(Protocol):
         At most `share` of all chunks (one, at least) is dropped for its age: the clock may be wrong. In short
         transactions, so that whoever writes meanwhile waits for none of it for long.
         """
+
+    def close(self) -> None: ...
+
+
+class Labels(Protocol):
+    """Labels of recorded predictions: facts, kept beside each other; the latest that is not late counts.
+
+    Everything raises StorageUnavailable where the file cannot be used, and StorageFull where it has no room left.
+    """
+
+    def find(self, asked: "Iterable[Identity]") -> "dict[Identity, Answered]":
+        """What is on record of requests, whatever row they name; those that are not are left out."""
+
+    def by_key(self, model: str, keys: "Collection[str]") -> "dict[str, Place]":
+        """The newest row that was asked for under each key; those that never were are left out."""
+
+    def add(self, given: "Sequence[Given]", *, now_ms: int) -> "list[Outcome | UnderstudyError]":
+        """Store what is new, durably, in the given order; return what became of each. Two at once are no conflict."""
+
+    def judged(
+        self, model: str, *, after: "Place | None", until_ms: int, limit: int, hidden: "Collection[str]" = ()
+    ) -> "tuple[list[Labelled], Place | None]":
+        """Rows up to `until_ms` with the label that counts, in the order of places, and the last place looked at.
+
+        Only rows that are still on record, without the columns `hidden`. Empty only where there are no more.
+        """
+
+    def recorded(
+        self, model: str, *, after: "Place | None", until_ms: int, limit: int, hidden: "Collection[str]" = ()
+    ) -> "list[Labelled]":
+        """Every recorded row up to `until_ms`, with its latest label if it has one, in the order of places."""
+
+    def closed_ms(self, model: str) -> int | None:
+        """Until when predictions are closed; None: none is."""
+
+    def close_until(self, model: str, ms: int) -> None:
+        """Close predictions up to then; what is closed stays closed."""
+
+    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[tuple[int, int]]:
+        """Of about `most` labels, spread over the time since then: when their rows were answered, when they came."""
+
+    def cohort(self, model: str, *, since_ms: int, until_ms: int) -> "Cohort":
+        """How many requests there were after `since_ms` and up to `until_ms`, and how many have a label."""
+
+    def trim(self, *, before_ms: int) -> int:
+        """Drop labels and keys of predictions before then, or of records that are gone; return how many."""
 
     def close(self) -> None: ...
 

@@ -1,0 +1,221 @@
+"""`POST /feedback`: labels for recorded predictions."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.door import Door
+from api.errors import problem, status_of
+from api.front import check_form
+from api.recorded import LOOK_EVERY_S, LOOKS, YOUNG_MS, not_sampled
+from api.service import Service, service_of
+from understudy.errors import BadInput, NotFound, TooLarge, UnderstudyError
+from understudy.labels import Answered, Given, Outcome, Place, check_time, place_of, written
+from understudy.records import Identity, is_sampled
+
+router = APIRouter(route_class=Door, tags=["labels"])
+
+MOST_ITEMS = 10_000
+SOURCE = "feedback"
+"""Who is taken for the source of a label that names none."""
+OUTCOMES: Sequence[Outcome] = ("accepted", "known", "changed", "late")
+
+
+class Item(msgspec.Struct, forbid_unknown_fields=True):
+    """One label, and which row it is for."""
+
+    label: Any
+    prediction_id: str | None = None
+    key: str | int | None = None
+    model: str | None = None
+    source: str = SOURCE
+
+
+PARTS, ITEM = msgspec.json.Decoder(list[msgspec.Raw]), msgspec.json.Decoder(Item)
+
+
+@dataclass
+class Batch:
+    """The items of one request, by their place in it, and what became of each."""
+
+    items: dict[int, Item]
+    refused: dict[int, UnderstudyError] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+
+@router.post("/feedback", name="feedback", summary="Labels for recorded predictions")
+async def feedback(request: Request) -> Response:
+    """One label or a list of up to 10,000; each is taken or refused by itself.
+
+    `accepted`: new. `known`: the same again. `changed`: another one than the row had; it counts from now on. `late`:
+    the row is judged already; the label is kept, and nothing is judged by it.
+    """
+    service = service_of(request)
+    check_form(dict(request.headers.raw))
+    body = await request.body()
+    batch = await run_in_threadpool(read, body)
+    places = await located(service, batch)
+    await run_in_threadpool(store, service, batch, places)
+    return answered(request, batch)
+
+
+def read(body: bytes) -> Batch:
+    """Raises BadInput where it is no JSON, TooLarge for too many items; one that is none is refused alone."""
+    try:
+        listed = body.lstrip()[:1] == b"["
+        parts = PARTS.decode(body) if listed else [msgspec.Raw(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise BadInput(
+            "The body is no JSON in UTF-8.", remedy='Send [{"prediction_id": "…", "label": …}, …].'
+        ) from None
+    if len(parts) > MOST_ITEMS:
+        raise TooLarge(f"These are {len(parts)} labels; at most {MOST_ITEMS} are taken at once.", remedy="Send fewer.")
+    return one_by_one(parts)
+
+
+def one_by_one(parts: Iterable[msgspec.Raw]) -> Batch:
+    batch = Batch({})
+    for i, part in enumerate(parts):
+        try:
+            batch.items[i] = checked(ITEM.decode(part))
+        except BadInput as refusal:
+            batch.refused[i] = refusal
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            batch.refused[i] = no_item()
+    return batch
+
+
+def checked(item: Item) -> Item:
+    by_key = item.key is not None
+    if by_key == (item.prediction_id is not None) or (by_key and item.model is None):
+        raise no_item()
+    if not (0 < len(item.source) <= 60 and item.source.isprintable() and item.source.isascii()):
+        raise BadInput("`source` is no name.", remedy="Use up to 60 plain characters.")
+    return item
+
+
+def no_item() -> BadInput:
+    return BadInput(
+        "This is no label.",
+        remedy='Send {"prediction_id": "ID/i", "label": …}, or {"key": …, "model": "…", "label": …}; "source" may be '
+        "added.",
+    )
+
+
+async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, Answered]]:
+    """What is on record of each item that has a record; the others are refused."""
+    now_ms = time.time_ns() // 1_000_000
+    asked = await run_in_threadpool(identities, service, batch, now_ms)
+    found = await run_in_threadpool(service.labels.find, asked.values())
+    for _ in range(LOOKS):
+        young = [one for one in asked.values() if bare(one) not in found and abs(now_ms - one.ms) < YOUNG_MS]
+        if not young:
+            break
+        await asyncio.sleep(LOOK_EVERY_S)
+        found |= await run_in_threadpool(service.labels.find, young)
+    known = {}
+    for i, one in asked.items():
+        if (about := found.get(bare(one))) is None:
+            batch.refused[i] = not_found(one, service.settings.records_sample)
+        else:
+            known[i] = one, about
+    return known
+
+
+def identities(service: Service, batch: Batch, now_ms: int) -> dict[int, Identity]:
+    """Which request each item names, where it may be on record."""
+    oldest_ms = now_ms - int(service.settings.records_days * 86_400_000)
+    by_key = keyed(service, batch)
+    found = {}
+    for i, item in batch.items.items():
+        try:
+            found[i] = identity_of(item, by_key)
+            check_time(found[i], now_ms=now_ms, oldest_ms=oldest_ms)
+        except UnderstudyError as refusal:
+            batch.refused[i] = refusal
+            found.pop(i, None)
+    return found
+
+
+def keyed(service: Service, batch: Batch) -> dict[tuple[str, str], Place]:
+    keys: dict[str, set[str]] = {}
+    for item in batch.items.values():
+        if item.key is not None and item.model is not None:
+            keys.setdefault(item.model, set()).add(key_text(item.key))
+    return {
+        (model, key): place for model, some in keys.items() for key, place in service.labels.by_key(model, some).items()
+    }
+
+
+def key_text(key: str | int) -> str:
+    return msgspec.json.encode(key).decode()
+
+
+def identity_of(item: Item, by_key: dict[tuple[str, str], Place]) -> Identity:
+    if item.key is not None:
+        place = by_key.get((item.model or "", key_text(item.key)))
+        if place is None:
+            raise NotFound("No prediction of this model was asked for under that key.", remedy="Send it with the row.")
+        return Identity(place.ms, place.number, place.process, place.row)
+    asked = Identity.parse(item.prediction_id or "")
+    if asked is None:
+        raise NotFound("No prediction with that id is on record.", remedy="Use the `prediction_id` of an answer.")
+    return asked
+
+
+def bare(one: Identity) -> Identity:
+    return Identity(one.ms, one.number, one.process)
+
+
+def not_found(asked: Identity, share: float) -> NotFound:
+    unknown = NotFound(
+        "No prediction with that id is on record.",
+        remedy="It is there half a second after its answer, unless it was lost, or trimmed for its size.",
+    )
+    return unknown if is_sampled(str(asked).encode(), share) else not_sampled(unknown, share)
+
+
+def store(service: Service, batch: Batch, places: dict[int, tuple[Identity, Answered]]) -> None:
+    given: dict[int, Given] = {}
+    for i, (asked, known) in places.items():
+        item = batch.items[i]
+        try:
+            place = place_of(asked, known, item.model)
+            given[i] = Given(known.model, place, item.source, written(item.label, known.classes))
+        except UnderstudyError as refusal:
+            batch.refused[i] = refusal
+    now_ms = time.time_ns() // 1_000_000
+    for i, outcome in zip(given, service.labels.add(list(given.values()), now_ms=now_ms), strict=True):
+        if isinstance(outcome, UnderstudyError):
+            batch.refused[i] = outcome
+        else:
+            batch.outcomes[i] = outcome
+
+
+def answered(request: Request, batch: Batch) -> Response:
+    """200 where anything was taken, or nothing was sent; else the first refusal, with all of them beside it."""
+    said = list(batch.outcomes.values())
+    counts: dict[str, Any] = {outcome: said.count(outcome) for outcome in OUTCOMES}
+    counts["refused"] = [refusal(i, batch.refused[i]) for i in sorted(batch.refused)]
+    if batch.outcomes or not batch.refused:
+        return Response(msgspec.json.encode(counts), media_type="application/json")
+    first = batch.refused[min(batch.refused)]
+    plain = problem(request.scope, status_of(first), first.code, first.problem, first.remedy)
+    body = msgspec.json.decode(plain.body) | counts
+    return Response(msgspec.json.encode(body), plain.status_code, media_type="application/problem+json")
+
+
+def refusal(index: int, error: UnderstudyError) -> dict[str, Any]:
+    return {
+        "index": index,
+        "status": status_of(error),
+        "code": error.code,
+        "detail": error.problem,
+        "remedy": error.remedy,
+    }

@@ -1,0 +1,370 @@
+"""Labels in the file of the records, over a connection of its own."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from understudy.adapters import sqlite
+from understudy.adapters.sqlite_records import COLUMNS
+from understudy.chunks import ENCODER, Content
+from understudy.errors import UnderstudyError
+from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, read, weigh
+from understudy.maturity import Cohort
+from understudy.recorded_rows import Request, calls_in, places, spans
+from understudy.recorded_rows import read as rows_of
+from understudy.records import NUMBERS, SPAN_MS, Chunk, Identity, Layout, moment_of
+
+NEAR = """
+SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
+FROM chunks JOIN layouts ON layouts.number = layout
+WHERE process = ? AND until_ms BETWEEN ? AND ? AND since_ms <= ?
+"""
+OF_MODEL = """
+SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
+FROM chunks JOIN layouts ON layouts.number = layout
+WHERE model = ? AND (until_ms, chunks.number) > (?, ?) ORDER BY until_ms, chunks.number LIMIT ?
+"""
+CONTENT = "SELECT number, content FROM chunks WHERE number IN ({})"
+CONTENTS_AT_ONCE = 32
+CHUNKS_AT_ONCE = 64
+
+FACTS = """
+SELECT asked.key, source, label, late FROM json_each(?) AS asked CROSS JOIN labels
+WHERE model = json_extract(asked.value, '$[0]') AND ms = json_extract(asked.value, '$[1]')
+AND process = json_extract(asked.value, '$[2]') AND number = json_extract(asked.value, '$[3]')
+AND row = json_extract(asked.value, '$[4]') ORDER BY arrival
+"""
+INSERT = """
+INSERT INTO labels (model, ms, process, number, row, source, label, arrived_ms, late)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+STORED_AT_ONCE = 2_000
+"""Labels that one transaction stores: the recorder waits for it."""
+
+COUNTING = """
+SELECT ms, process, number, row, label, arrived_ms, source, max(arrival) FROM labels
+WHERE model = :model AND late = 0 AND ms <= :until
+AND (ms, process, number, row) > (:ms, :process, :number, :row)
+GROUP BY ms, process, number, row ORDER BY ms, process, number, row LIMIT :limit
+"""
+LATEST = """
+SELECT ms, process, number, row, label, arrived_ms, source, max(arrival) FROM labels
+WHERE model = ? AND (ms, process, number, row) BETWEEN (?, ?, ?, ?) AND (?, ?, ?, ?)
+GROUP BY ms, process, number, row
+"""
+CLOSED = "SELECT closed_ms FROM closings WHERE model = ?"
+CLOSE = """
+INSERT INTO closings (model, closed_ms) VALUES (?, ?)
+ON CONFLICT (model) DO UPDATE SET closed_ms = max(closed_ms, excluded.closed_ms)
+"""
+FIRST_MS = "SELECT min(ms) FROM labels WHERE model = ?"
+DELAYS = """
+SELECT ms, min(arrived_ms) FROM (
+    SELECT ms, process, number, row, arrived_ms FROM labels
+    WHERE model = ? AND ms BETWEEN ? AND ? ORDER BY ms, process, number, row LIMIT ?
+) GROUP BY ms, process, number, row
+"""
+REQUESTS_IN = "SELECT coalesce(sum(requests), 0) FROM chunks WHERE model = ? AND until_ms > ? AND until_ms <= ?"
+LABELLED_IN = """
+SELECT count(*) FROM (SELECT DISTINCT ms, process, number FROM labels WHERE model = ? AND ms > ? AND ms <= ?)
+"""
+BY_KEY = """
+SELECT ms, process, number, row FROM keys WHERE model = ? AND key = ?
+ORDER BY ms DESC, process DESC, number DESC, row DESC LIMIT 1
+"""
+OLDEST = "SELECT since_ms FROM chunks ORDER BY number LIMIT 1"
+MODELS = "SELECT DISTINCT model FROM {table}"
+TRIM = """
+DELETE FROM {table} WHERE (model, ms, process, number, row) IN
+(SELECT model, ms, process, number, row FROM {table} WHERE model = ? AND ms < ? ORDER BY ms LIMIT ?)
+"""
+TRIMMED_AT_ONCE = 2_000
+DISORDER_MS = 3_600_000
+"""A chunk may have waited for a disk that did not answer, and stand behind younger ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A chunk without its content."""
+
+    number: int
+    chunk: Chunk
+
+
+class SqliteLabels:
+    """`ports.Labels` on the SQLite file of `SqliteRecords`."""
+
+    def __init__(self, path: Path, *, wait_s: float = sqlite.WAIT_S) -> None:
+        """`wait_s`: how long a statement waits for another process's lock."""
+        self._db, self._lock = sqlite.connect(path, "records", wait_s=wait_s), Lock()
+        self._layouts: dict[str, Layout] = {}
+
+    def find(self, asked: Iterable[Identity]) -> dict[Identity, Answered]:
+        found: dict[Identity, Answered] = {}
+        by_request = dict(map(bare, asked))
+        for chunk, requests in self._holding(by_request):
+            for (ms, number), (_, rows) in spans(calls_in(chunk.content), requests).items():
+                about = Answered(chunk.model, chunk.version, rows, chunk.layout.classes)
+                found[by_request[chunk.process, ms, number]] = about
+        return found
+
+    def by_key(self, model: str, keys: Collection[str]) -> dict[str, Place]:
+        found = {}
+        with self._lock, sqlite.storage_errors():
+            for key in keys:
+                row = self._db.execute(BY_KEY, (model, key)).fetchone()
+                if row is not None:
+                    found[key] = Place(*row)
+        return found
+
+    def add(self, given: Sequence[Given], *, now_ms: int) -> list[Outcome | UnderstudyError]:
+        outcomes: list[Outcome | UnderstudyError] = []
+        for start in range(0, len(given), STORED_AT_ONCE):
+            some = given[start : start + STORED_AT_ONCE]
+            with self._lock, sqlite.writing(self._db):
+                outcomes += self._added(some, now_ms)
+        return outcomes
+
+    def _added(self, given: Sequence[Given], now_ms: int) -> list[Outcome | UnderstudyError]:
+        closed = {model: self._closed(model) for model in {one.model for one in given}}
+        facts = self._facts(given)
+        outcomes: list[Outcome | UnderstudyError] = []
+        new = []
+        for one in given:
+            known = facts.setdefault((one.model, one.place), [])
+            try:
+                outcome = weigh(known, one, closed[one.model])
+            except UnderstudyError as refusal:
+                outcomes.append(refusal)
+                continue
+            if outcome != "known":
+                known.append(Fact(one.source, one.label, outcome == "late"))
+                new.append((*where(one.model, one.place), one.source, one.label, now_ms, outcome == "late"))
+            outcomes.append(outcome)
+        self._db.executemany(INSERT, new)
+        return outcomes
+
+    def _facts(self, given: Sequence[Given]) -> dict[tuple[str, Place], list[Fact]]:
+        rows = list({(one.model, one.place) for one in given})
+        found: dict[tuple[str, Place], list[Fact]] = {}
+        asked = json.dumps([where(model, place) for model, place in rows])
+        for key, source, label, late in self._db.execute(FACTS, (asked,)):
+            found.setdefault(rows[key], []).append(Fact(source, label, bool(late)))
+        return found
+
+    def judged(
+        self, model: str, *, after: Place | None, until_ms: int, limit: int, hidden: Collection[str] = ()
+    ) -> tuple[list[Labelled], Place | None]:
+        while True:
+            start = after or Place(-1, "", 0, 0)
+            bounds = {"ms": start.ms, "process": start.process, "number": start.number, "row": start.row}
+            with self._lock, sqlite.storage_errors():
+                rows = self._db.execute(
+                    COUNTING, {"model": model, "until": until_ms, "limit": limit, **bounds}
+                ).fetchall()
+            if not rows:
+                return [], after
+            labels = told(rows)
+            after = Place(*rows[-1][:4])
+            if found := self._joined(labels, hidden):
+                return found, after
+
+    def _joined(self, labels: Mapping[Place, tuple[str, int, str]], hidden: Collection[str]) -> list[Labelled]:
+        """The records of labelled rows, in order; those that are trimmed by now are left out."""
+        by_request: dict[tuple[str, int, int], list[Place]] = {}
+        for place in labels:
+            by_request.setdefault((place.process, place.ms, place.number), []).append(place)
+        found: list[Labelled] = []
+        for chunk, requests in self._holding(by_request):
+            wanted = [
+                (place, first + place.row)
+                for (ms, number), (first, rows) in spans(calls_in(chunk.content), requests).items()
+                for place in by_request[chunk.process, ms, number]
+                if place.row < rows
+            ]
+            if wanted:
+                found += rows_of(chunk, wanted, hidden)
+        return sorted((with_label(one, labels[one.place]) for one in found), key=lambda one: one.place)
+
+    def recorded(
+        self, model: str, *, after: Place | None, until_ms: int, limit: int, hidden: Collection[str] = ()
+    ) -> list[Labelled]:
+        start, found = after or Place(-1, "", 0, 0), list[tuple[Place, int, Chunk]]()
+        at, ready = (start.ms - 1, 2**62), list[tuple[Place, int, Chunk]]()
+        more = True
+        while more and len(ready) < limit:
+            known = self._known(OF_MODEL, (model, *at, CHUNKS_AT_ONCE))
+            for chunk in self._filled(known):
+                rows = enumerate(places(chunk.process, calls_in(chunk.content)))
+                found += [(place, row, chunk) for row, place in rows if place > start and place.ms <= until_ms]
+            more = len(known) == CHUNKS_AT_ONCE and known[-1].chunk.since_ms <= until_ms
+            if known:
+                at = known[-1].chunk.until_ms, known[-1].number
+            ready = [one for one in found if not more or one[0].ms < at[0] - SPAN_MS]
+        ready = sorted(ready, key=lambda one: one[0])[:limit]
+        return self._with_latest(model, read_all(ready, hidden))
+
+    def _with_latest(self, model: str, rows: list[Labelled]) -> list[Labelled]:
+        if not rows:
+            return rows
+        ends = (*where(model, rows[0].place), *where(model, rows[-1].place)[1:])
+        with self._lock, sqlite.storage_errors():
+            labels = told(self._db.execute(LATEST, ends).fetchall())
+        return [with_label(one, labels.get(one.place)) for one in rows]
+
+    def closed_ms(self, model: str) -> int | None:
+        with self._lock, sqlite.storage_errors():
+            row = self._db.execute(CLOSED, (model,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def close_until(self, model: str, ms: int) -> None:
+        with self._lock, sqlite.writing(self._db):
+            self._db.execute(CLOSE, (model, ms))
+
+    def _closed(self, model: str) -> int:
+        row = self._db.execute(CLOSED, (model,)).fetchone()
+        return -1 if row is None else int(row[0])
+
+    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[tuple[int, int]]:
+        with self._lock, sqlite.storage_errors():
+            (first,) = self._db.execute(FIRST_MS, (model,)).fetchone()
+            if first is None:
+                return []
+            since_ms = max(since_ms, first)
+            width = max(1, -(-(now_ms + 1 - since_ms) // PLACES))
+            found: list[tuple[int, int]] = []
+            for start in range(since_ms, now_ms + 1, width):
+                found += self._db.execute(DELAYS, (model, start, start + width - 1, max(1, most // PLACES))).fetchall()
+        return found
+
+    def cohort(self, model: str, *, since_ms: int, until_ms: int) -> Cohort:
+        with self._lock, sqlite.storage_errors():
+            (requests,) = self._db.execute(REQUESTS_IN, (model, since_ms, until_ms)).fetchone()
+            (labelled,) = self._db.execute(LABELLED_IN, (model, since_ms, until_ms)).fetchone()
+        return Cohort(since_ms, until_ms, requests, labelled)
+
+    def trim(self, *, before_ms: int) -> int:
+        """Drop what belongs to records that are gone by now."""
+        with self._lock, sqlite.storage_errors():
+            oldest = self._db.execute(OLDEST).fetchone()
+        if oldest is not None:
+            before_ms = max(before_ms, int(oldest[0]) - DISORDER_MS)
+        return sum(self._trimmed(table, before_ms) for table in ("labels", "keys"))
+
+    def _trimmed(self, table: str, before_ms: int) -> int:
+        with self._lock, sqlite.storage_errors():
+            models = [model for (model,) in self._db.execute(MODELS.format(table=table)).fetchall()]
+        gone = 0
+        for model in models:
+            dropped = TRIMMED_AT_ONCE
+            while dropped >= TRIMMED_AT_ONCE:
+                with self._lock, sqlite.writing(self._db):
+                    dropped = self._db.execute(TRIM.format(table=table), (model, before_ms, TRIMMED_AT_ONCE)).rowcount
+                gone += dropped
+        return gone
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _holding(self, asked: Collection[tuple[str, int, int]]) -> Iterator[tuple[Chunk, list[Request]]]:
+        """The chunks that may hold some of these requests (process, ms, number), each with those that it may hold."""
+        for process, group in groupby(sorted(asked), key=lambda one: one[0]):
+            requests = [(ms, number) for _, ms, number in group]
+            for first, last in runs(requests):
+                low, high = requests[first][0], requests[last - 1][0]
+                known = self._known(NEAR, (process, low, high + SPAN_MS, high))
+                wanted = {one.number: among(requests, one.chunk, first, last) for one in known}
+                held = [one for one in known if wanted[one.number]]
+                for one, chunk in zip(held, self._filled(held), strict=True):
+                    yield chunk, wanted[one.number]
+
+    def _known(self, statement: str, given: tuple[Any, ...]) -> list[_Known]:
+        with self._lock, sqlite.storage_errors():
+            rows = self._db.execute(statement, given).fetchall()
+        return [self._one(*row) for row in rows]
+
+    def _one(self, number: int, *row: Any) -> _Known:
+        about = dict(zip((*COLUMNS, "layout"), row, strict=True))
+        return _Known(number, Chunk(**{**about, "layout": self._layout(about["layout"])}, content=b""))
+
+    def _layout(self, text: str) -> Layout:
+        if text not in self._layouts:
+            self._layouts[text] = Layout.from_text(text)
+        return self._layouts[text]
+
+    def _filled(self, known: Sequence[_Known]) -> Iterator[Chunk]:
+        """With their contents, read some at a time: whoever writes waits for each statement."""
+        for start in range(0, len(known), CONTENTS_AT_ONCE):
+            some = known[start : start + CONTENTS_AT_ONCE]
+            with self._lock, sqlite.storage_errors():
+                statement = CONTENT.format(",".join("?" * len(some)))
+                contents = dict(self._db.execute(statement, [one.number for one in some]).fetchall())
+            for one in some:
+                yield replace(one.chunk, content=contents.get(one.number, EMPTY))  # trimmed a moment ago
+
+
+PLACES = 50
+"""Stretches of time from each of which some delays are taken: labels often come in batches."""
+EMPTY = ENCODER.encode(Content([], b"", None, b"", b""))
+
+Told = tuple[str, int, str]
+"""A label, when it arrived, and who told it."""
+
+
+def bare(one: Identity) -> tuple[tuple[str, int, int], Identity]:
+    """A request as chunks are asked for it, and its identity without a row."""
+    return (one.process, one.ms, one.number), replace(one, row=None)
+
+
+def where(model: str, place: Place) -> tuple[str, int, str, int, int]:
+    return model, place.ms, place.process, place.number, place.row
+
+
+def told(rows: Iterable[tuple[Any, ...]]) -> dict[Place, Told]:
+    return {Place(*row[:4]): (row[4], row[5], row[6]) for row in rows}
+
+
+def with_label(one: Labelled, told: Told | None) -> Labelled:
+    if told is None:
+        return one
+    label, arrived_ms, source = told
+    return replace(one, label=read(label), labelled_at=moment_of(arrived_ms), source=source)
+
+
+def read_all(rows: Sequence[tuple[Place, int, Chunk]], hidden: Collection[str]) -> list[Labelled]:
+    """Rows of several chunks, in order."""
+    by_chunk: dict[int, list[tuple[Place, int, Chunk]]] = {}
+    for one in rows:
+        by_chunk.setdefault(id(one[2]), []).append(one)
+    found = [
+        made
+        for some in by_chunk.values()
+        for made in rows_of(some[0][2], [(place, row) for place, row, _ in some], hidden)
+    ]
+    return sorted(found, key=lambda one: one.place)
+
+
+def runs(requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+    """Bounds of stretches without a gap in time, of requests that are sorted."""
+    start = 0
+    for i in range(1, len(requests) + 1):
+        if i == len(requests) or requests[i][0] - requests[i - 1][0] > SPAN_MS:
+            yield start, i
+            start = i
+
+
+def among(requests: Sequence[Request], chunk: Chunk, start: int, end: int) -> list[Request]:
+    """Those of requests[start:end] that a chunk may hold."""
+    first = bisect_left(requests, (chunk.since_ms, -1), start, end)
+    last = bisect_left(requests, (chunk.until_ms + 1, -1), start, end)
+    return [
+        one
+        for one in requests[first:last]
+        if chunk.first <= one[1] <= chunk.last or chunk.first <= one[1] + NUMBERS <= chunk.last
+    ]
