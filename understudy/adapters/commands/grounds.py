@@ -73,7 +73,7 @@ def refused(client: ApiClient, model: str, until: datetime | None) -> list[dict[
         if until is not None and moment(version["registered_at"]) > until:
             continue
         if was_refused(version):
-            found.append({**version, "reasons": reasons(client, version)})
+            found.append({**version, **refusal(client, version)})
         if len(found) == REFUSED_SHOWN:
             break
     return found
@@ -85,11 +85,17 @@ def was_refused(version: dict[str, Any]) -> bool:
     return not version["verdict"]["passed"]
 
 
-def reasons(client: ApiClient, version: dict[str, Any]) -> list[str]:
+def refusal(client: ApiClient, version: dict[str, Any]) -> dict[str, Any]:
+    """Why it was refused; with the comparison and the slices of its verdict, where it came to one."""
     if version["verdict"] is None:
-        return [version["trial"]["reason"]]
+        return {"reasons": [version["trial"]["reason"]], "comparison": None, "slices": []}
     (item,) = client.get("/events", after=version["verdict"]["position"] - 1, limit=1)["items"]
-    return [gate["reason"] for gate in item["data"]["verdict"]["gates"] if not gate["passed"]]
+    verdict = item["data"]["verdict"]
+    return {
+        "reasons": [gate["reason"] for gate in verdict["gates"] if not gate["passed"]],
+        "comparison": verdict["comparison"],
+        "slices": verdict.get("slices", []),
+    }
 
 
 def show(found: dict[str, Any], now: datetime) -> None:
@@ -101,6 +107,8 @@ def show(found: dict[str, Any], now: datetime) -> None:
         show_ground(champion, found["ground"])
     for version in found["refused"]:
         say(f"Refused: version {version['version']}, {when(version['registered_at'], now)}. {sentence(version)}")
+        if version["comparison"] is not None:
+            say(f"  {power(version['comparison'])}")
     if not found["refused"]:
         say("No version was refused.")
 
@@ -125,17 +133,39 @@ def show_ground(champion: dict[str, Any], ground: dict[str, Any] | None) -> None
         ("gate", "passed", "observed", "limit", "reason"),
         [(gate["name"], gate["passed"], gate["observed"], gate["limit"], gate["reason"]) for gate in verdict["gates"]],
     )
+    show_slices(verdict.get("slices", []))
 
 
 def show_comparison(comparison: dict[str, Any]) -> None:
     """The answer in words, then every number that it rests on."""
-    say(f"Comparison: {comparison['answer'].replace('_', ' ')}. {comparison['reason']} {comparison['stops']}")
+    say(f"Comparison: {comparison['answer'].replace('_', ' ')}. {comparison['reason']} {power(comparison)}")
     loss, against, gain, p = (cell(comparison[name]) for name in ("candidate_loss", "champion_loss", "gain", "p"))
     low, high = map(cell, comparison["interval"] or (None, None))
     say(
         f"  {comparison['n']} rows in {comparison['blocks']} blocks: loss {loss} against {against}, "
         f"gain {gain} (80 % interval: {low} to {high}), p {p}"
     )
+
+
+def power(comparison: dict[str, Any]) -> str:
+    """What the comparison could have seen; verdicts have not always said how many rows would settle it."""
+    return f"{comparison['stops']} {comparison.get('settles') or ''}".rstrip()
+
+
+def show_slices(slices: list[dict[str, Any]]) -> None:
+    """Every slice of the declared columns, judged or not; nothing where none are declared."""
+    if not slices:
+        return
+    columns = ("n", "candidate_loss", "champion_loss", "gain", "p", "limit", "reason")
+    say_table(
+        ("slice", "rows", "loss", "against", "gain", "p", "limit", "reason"),
+        [(named(one), *(one[column] for column in columns)) for one in slices],
+    )
+
+
+def named(one: dict[str, Any]) -> str:
+    value = "null" if one["value"] is None else one["value"]
+    return f"{one['column']} = {value}{' (protected)' if one['protected'] else ''}"
 
 
 def sentence(version: dict[str, Any]) -> str:
