@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from understudy.events import AttentionNeeded, Ended
-from understudy.promotion import Wish
+from understudy.promotion import Wish, refuge
 from understudy.state import Model, Registry
 
 FAILURES, WITHIN_S, SHARE = 5, 30.0, 0.2
@@ -97,11 +97,12 @@ def way_back(model: Model, why: str) -> Wish | None:
     """The promotion that follows where the champion fails; None where it has to stay.
 
     Its key is made of what it undoes: whoever notices the same, in whatever process, wishes the same. One step only: a
-    champion that came back in this way stays, or odd rows of one client would lead back to the first of all.
+    champion that came back in this way stays, or odd rows of one client would lead back to the first of all. A barred
+    one is stepped over: it has failed before.
     """
-    if len(model.line) < 2 or policy(model) == "keep" or has_come_back(model):
+    if policy(model) == "keep" or not model.line or has_come_back(model) or (before := refuge(model)) is None:
         return None
-    failing, before = model.line[-1], model.line[-2]
+    failing = model.line[-1]
     return Wish(
         model=model.name,
         version=before,
@@ -149,4 +150,6 @@ def why_it_stays(model: Model) -> str:
         return 'It stays, as its definition says: on_failure="keep".'
     if has_come_back(model):
         return "It stays: it came back by itself when the one after it failed, and what is asked may be at fault."
+    if len(model.line) > 1:
+        return "It stays: every earlier champion was taken back too, and is barred."
     return "It stays: there is no earlier champion to go back to."

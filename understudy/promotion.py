@@ -11,10 +11,11 @@ Between start and commit every worker loads the version beside the old one; afte
 `understudy/rollout.py`. A retry with the same key finds what the first attempt did and adds nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from understudy import runs
+from understudy import calm, runs
 from understudy.errors import BadInput, Conflict, Forbidden, NoGround, NotTheChampion
 from understudy.events import Actor, Event, How, PromotionAborted, PromotionStarted, VersionPromoted
 from understudy.state import Judgement, Model, Pending, Promotion, Registry, Version
@@ -100,7 +101,8 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
     Raises:
         NoGround: its trial did not pass here, or nothing recorded says that it is better than today's champion.
         Forbidden: the definition leaves the last step to a person, and the scheduler is none.
-        Conflict: a demotion to any other version than the champion before this one.
+        Conflict: a demotion to any other version than the champion before this one; where nobody asks for it, than the
+            newest one before that is not barred.
     """
     name = f"Version {version.id} of {model.name}"
     trial = version.trials.get(environment)
@@ -108,9 +110,10 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
         why = f"failed its trial: {trial.reason}" if trial else "has not been tried with the libraries that serve now"
         raise NoGround(f"{name} {why}.", remedy="Train it again; a failed trial cannot be overridden.")
     if wish.how == "demotion":
-        if version.id != predecessor(model):
+        before = refuge(model) if wish.by == "api" else predecessor(model)
+        if version.id != before:
             raise Conflict(
-                f"{name} is not the champion before this one: version {predecessor(model)} is.",
+                f"{name} is not the champion before this one: version {before} is.",
                 remedy="Look at GET /current_model and decide again.",
             )
         return None
@@ -152,6 +155,7 @@ def check_automatic(model: Model, version: Version, judgement: Judgement, now: d
             f"Model {model.name} leaves promotion to a person.",
             remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
         )
+    check_at_rest(model, version.id, now)
     if judgement.position < taken_back(model, version.id):
         raise NoGround(
             f"Version {version.id} of {model.name} was taken back after it had been judged.",
@@ -162,6 +166,17 @@ def check_automatic(model: Model, version: Version, judgement: Judgement, now: d
             f"The evidence for version {version.id} of {model.name} is older than ten minutes.",
             remedy="Post its evidence again, or let an operator promote it.",
         )
+
+
+def check_at_rest(model: Model, version: str, now: datetime) -> None:
+    """Raise NoGround where `version` must not become champion by itself, or none of the model's must now."""
+    if (why := barred(model, version)) is not None:
+        raise NoGround(
+            f"Version {version} of {model.name} is barred since it was taken back. {why}",
+            remedy=f"An operator lifts the bar: understudy promote {model.name} {version} --reason WHY.",
+        )
+    if (why := calm.unrest(model, now)) is not None:
+        raise NoGround(why, remedy="Wait for the next candidate after that, or let an operator promote it.")
 
 
 def commit(
@@ -187,18 +202,17 @@ def commit(
         )
     except (NoGround, Forbidden, Conflict) as gone:
         return abort(state, model, key, gone.problem)
-    return (
-        VersionPromoted(
-            model=model,
-            key=key,
-            version=pending.version,
-            replaces=pending.replaces,
-            how=pending.how,
-            ground=stands_on,
-            by=pending.by,
-            reason=pending.reason,
-        ),
+    made = VersionPromoted(
+        model=model,
+        key=key,
+        version=pending.version,
+        replaces=pending.replaces,
+        how=pending.how,
+        ground=stands_on,
+        by=pending.by,
+        reason=pending.reason,
     )
+    return (made, *calm.alarm(current, made, now))
 
 
 def abort(state: Registry, model: str, key: str, why: str, *, began: int | None = None) -> tuple[Event, ...]:
@@ -234,6 +248,28 @@ def predecessor(model: Model) -> str:
             remedy="Promote another version by its id, with a reason.",
         )
     return model.line[-2]
+
+
+def refuge(model: Model) -> str | None:
+    """The version that comes back where nobody asks for it: the newest champion before this one that is not barred."""
+    bars = barred_versions(model)
+    return next((one for one in reversed(model.line[:-1]) if one != model.champion and one not in bars), None)
+
+
+def barred_versions(model: Model) -> Mapping[str, str]:
+    """Versions that were taken back by themselves, with why; an operator who promotes one lifts its bar."""
+    found: dict[str, str] = {}
+    for change in model.promotions:
+        if calm.is_way_back(change) and change.replaces is not None:
+            found[change.replaces] = change.reason
+        elif change.by == "operator":
+            found.pop(change.version, None)
+    return found
+
+
+def barred(model: Model, version: str) -> str | None:
+    """Why a version never becomes champion by itself, as a sentence; None where it may."""
+    return barred_versions(model).get(version)
 
 
 def taken_back(model: Model, version: str) -> int:

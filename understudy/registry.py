@@ -277,12 +277,20 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
         ground=event.ground,
         began=entry.position if model.pending is None else model.pending.position,
     )
-    line = model.line[:-1] if event.how == "demotion" else (*model.line, event.version)
+    line = _walked_back(model.line, event) if event.how == "demotion" else (*model.line, event.version)
     if line[-1:] != (event.version,):
         raise impossible(entry, f"a demotion to version {event.version}, which was not the champion before")
     draft.change(event.model, line=line, promotions=(*model.promotions, promotion), pending=None)
     judgement = draft.versions[event.model, event.version].judgement
     draft.pair(event.model, pairs.after_promotion, entry, event, judgement)
+
+
+def _walked_back(line: tuple[str, ...], event: VersionPromoted) -> tuple[str, ...]:
+    """The champions up to the one before; where nobody asked for it, some are stepped over."""
+    if event.by != "api":
+        return line[:-1]
+    places = range(len(line) - 1, 0, -1)
+    return next((line[:place] for place in places if line[place - 1] == event.version), ())
 
 
 def _aborted(draft: Draft, entry: Recorded, event: PromotionAborted) -> None:
