@@ -1,0 +1,335 @@
+"""Gates that prove they can fail: an honest candidate must pass them, and each sabotage of it must be stopped.
+
+A gate that has never refused anything may be a gate that cannot. So a suite of cases is made from one model's own rows
+and judged by its own policy. In each of them one thing is wrong, and as far as the policy allows it is wrong for one
+gate alone: whatever the others look at is in order. A suite whose honest candidate is refused would prove nothing, for
+then everything is; that one is the control.
+
+    control      an honest candidate, against a champion that learnt from shuffled labels
+    data … api   the same case with one fact changed
+    sanity, floors, slices, comparison    the same rows with other answers of one or of both models
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from understudy.case import Case
+from understudy.evidence import Evidence, OwnLosses
+from understudy.gates import FAR, judge
+from understudy.losses import constant_losses, losses
+from understudy.metrics import METRICS, FloatArray
+from understudy.policy import Promotion
+from understudy.rules import STALE_S
+from understudy.sabotaged_answers import constant, harmed, impossible, least_harm, silent, worst
+from understudy.sabotaged_rows import Table, sabotaged_rows
+from understudy.slices import FEWEST_ROWS
+from understudy.verdict import Name, Verdict
+
+OTHER = "0" * 64
+"""Digest of something else."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Honest:
+    """What a sabotage is made of."""
+
+    case: Case
+    """The control."""
+    table: Table
+    """The rows that the candidate learnt from and is judged by."""
+    learnt: Mapping[str, FloatArray | None]
+    """What went wrong in the training -> what such a candidate answers to the holdout; None: it could not be made."""
+    own_loss: Callable[[FloatArray], FloatArray] | None = None
+    """Outputs for the holdout -> the loss of each row, shape (n,), where the owner has a loss of his own."""
+
+    @property
+    def evidence(self) -> Evidence:
+        assert self.case.evidence is not None
+        return self.case.evidence
+
+    @property
+    def policy(self) -> Promotion:
+        return Promotion.from_json(self.case.policy)
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One thing that is wrong, and the gate that is there for it."""
+
+    name: str
+    gate: Name
+    case: Case | None
+    """None: it cannot be done to this model, or its policy allows it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sabotage."""
+
+    name: str
+    gate: Name
+    caught_by: tuple[Name, ...]
+    """Empty: it came through."""
+    reason: str
+    """What its own gate says, or the first of the others."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the gates of one model have shown."""
+
+    control: tuple[str, ...]
+    """Why even the honest candidate was refused; empty where it passed, as it should."""
+    outcomes: tuple[Outcome, ...]
+    impossible: tuple[str, ...]
+    """Sabotages that cannot be done to this model."""
+
+    @property
+    def came_through(self) -> tuple[Outcome, ...]:
+        return tuple(one for one in self.outcomes if not one.caught_by)
+
+    @property
+    def holds(self) -> bool:
+        return not self.control and not self.came_through
+
+    def sentence(self) -> str:
+        """The proof in words."""
+        if self.control:
+            return (
+                f"Even the honest candidate was refused, so what was stopped proves nothing: {' '.join(self.control)}"
+            )
+        if self.came_through:
+            names = "; ".join(f"{one.name} ({one.gate})" for one in self.came_through)
+            return f"{len(self.came_through)} of {len(self.outcomes)} sabotages came through every gate: {names}."
+        return f"An honest candidate passed, and each of {len(self.outcomes)} sabotages was stopped."
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "holds": self.holds,
+            "sentence": self.sentence(),
+            "control": list(self.control),
+            "came_through": [one.name for one in self.came_through],
+            "sabotages": [
+                {"name": one.name, "gate": one.gate, "caught_by": list(one.caught_by), "reason": one.reason}
+                for one in self.outcomes
+            ],
+            "impossible": list(self.impossible),
+        }
+
+
+def prove(control: Case, sabotages: Collection[Sabotage], *, without: Collection[Name] = ()) -> Proof:
+    """Judge an honest candidate and each sabotage of it. `without`: gates that are switched off."""
+    made = [(one, one.case) for one in sabotages if one.case is not None]
+    return Proof(
+        control=judge(control, without=without).reasons,
+        outcomes=tuple(_outcome(one, judge(case, without=without)) for one, case in made),
+        impossible=tuple(one.name for one in sabotages if one.case is None),
+    )
+
+
+def _outcome(sabotage: Sabotage, verdict: Verdict) -> Outcome:
+    failed = {gate.name: gate.reason for gate in verdict.gates if not gate.passed}
+    reason = failed.get(sabotage.gate) or next(iter(failed.values()), "No gate stopped it.")
+    return Outcome(sabotage.name, sabotage.gate, tuple(failed), reason)
+
+
+def suite(honest: Honest) -> tuple[Sabotage, ...]:
+    """Every sabotage, in the order of the gates."""
+    return tuple(Sabotage(name, gate, case) for gate, make in MAKERS.items() for name, case in make(honest))
+
+
+Cases = Iterator[tuple[str, Case | None]]
+
+
+def _data(honest: Honest) -> Cases:
+    for name, profile in sabotaged_rows(honest.table, honest.case.ranges).items():
+        yield name, None if profile is None else replace(honest.case, profile=profile)
+
+
+def _api(honest: Honest) -> Cases:
+    api = honest.case.api or {}
+    yield "an API that is not ready", replace(honest.case, api={**api, "ready": False, "reason": "sabotaged"})
+    yield "an API that nobody has asked for an hour", replace(honest.case, api={**api, "age_s": 6 * STALE_S})
+
+
+def _trial(honest: Honest) -> Cases:
+    case, trial = honest.case, honest.case.trial
+    assert trial is not None
+    failed = replace(trial, passed=False, reason="It was sabotaged.")
+    yield "a bundle that fails its trial", replace(case, trial=failed)
+    yield "a trial of another bundle", replace(case, trial=replace(trial, digest=OTHER))
+    yield "a trial with other libraries", replace(case, trial=replace(trial, environment="others"))
+
+
+def _signature(honest: Honest) -> Cases:
+    columns = honest.case.manifest["signature"]["columns"]
+    gone = columns[1:] or [{**columns[0], "name": "another"}]
+    yield "a column that clients send is gone", _taking(honest, columns, gone)
+    strict, lenient = ([{**columns[0], "nullable": nullable}, *columns[1:]] for nullable in (False, True))
+    yield "nulls are no longer answered", _taking(honest, lenient, strict)
+
+
+def _taking(honest: Honest, before: list[Any], now: list[Any]) -> Case:
+    """A champion and a candidate that take these columns."""
+    case, champion = honest.case, honest.case.champion
+    assert champion is not None
+    older, newer = (
+        {**manifest, "signature": {**manifest["signature"], "columns": columns}}
+        for manifest, columns in ((champion.manifest, before), (case.manifest, now))
+    )
+    return replace(case, manifest=newer, champion=replace(champion, manifest=older))
+
+
+def _holdout(honest: Honest) -> Cases:
+    case, champion, end = honest.case, honest.case.champion, honest.evidence.end
+    assert champion is not None
+    yield "a candidate that has seen the holdout", replace(case, manifest=_seen(case.manifest, end))
+    seen = replace(champion, manifest=_seen(champion.manifest, end))
+    yield "a champion that has seen the holdout", replace(case, champion=seen)
+    yield "rows that were judged by before", replace(case, judged_until=end)
+    yield "answers of an hour ago", replace(case, evidence_age_s=6 * STALE_S)
+    yield "answers of another champion", replace(case, champion=replace(champion, digest=OTHER))
+
+
+def _seen(manifest: Mapping[str, Any], end: Any) -> Mapping[str, Any]:
+    return {**manifest, "data": {**manifest["data"], "cut": end}}
+
+
+def _sanity(honest: Honest) -> Cases:
+    out, labels = honest.evidence.candidate_out, honest.evidence.labels
+    low, high = _labels_seen(honest)
+    far = high + (FAR + 1) * (high - low)
+    beaten = worst(out, labels)
+    yield "an answer that cannot be", _answering(honest, impossible(out, far), beaten)
+    yield "the same answer to every row", _answering(honest, constant(out, labels), beaten)
+    yield "no answer to some rows", _answering(honest, silent(out), beaten)
+
+
+def _labels_seen(honest: Honest) -> tuple[float, float]:
+    if honest.evidence.task != "regression":
+        return 0.0, 1.0
+    return float(honest.table.label.min()), float(honest.table.label.max())
+
+
+def _floors(honest: Honest) -> Cases:
+    policy, evidence = honest.policy, honest.evidence
+    yield "a model worse than a constant", _below(honest, lambda out: _is_worse_than_constant(honest, out))
+    for name, limit in policy.floors.items():
+        metric = METRICS[name]
+
+        def broken(out: FloatArray, name: str = name, limit: float = limit) -> bool:
+            value = METRICS[name].of(out, evidence.labels)
+            return value < limit if METRICS[name].higher_is_better else value > limit
+
+        word = "below" if metric.higher_is_better else "above"
+        yield f"{name} {word} {limit:g}", _below(honest, broken)
+    most = policy.max_size_mb
+    large = None if most is None else replace(honest.case, size=int(most * 1e6) + 1)
+    yield "a bundle that is too large", large
+
+
+def _below(honest: Honest, enough: Callable[[FloatArray], bool]) -> Case | None:
+    """A candidate just bad enough, against a champion that is worse by far."""
+    out, labels = honest.evidence.candidate_out, honest.evidence.labels
+    bad = least_harm(out, labels, enough)
+    return None if bad is None else _answering(honest, bad, worst(out, labels))
+
+
+def _is_worse_than_constant(honest: Honest, out: FloatArray) -> bool:
+    case = _answering(honest, out, out)
+    assert case.evidence is not None
+    own, constants = (
+        float(each.mean()) for each in (losses(case, case.evidence), constant_losses(case, case.evidence))
+    )
+    return own > constants
+
+
+def _latency(honest: Honest) -> Cases:
+    case, trial, most = honest.case, honest.case.trial, honest.policy.max_latency_ms
+    assert trial is not None
+    champion = [float(one) for one in trial.report["latency"]["champion_ms"]]
+    yield "a model ten times slower", _timed(honest, [10 * one + 5 for one in champion], champion)
+    yield "a latency beyond the limit", None if most is None else _timed(honest, [2 * most] * 5, [2 * most] * 5)
+    yield "a latency beside another champion", replace(case, trial=replace(trial, against="another"))
+
+
+def _timed(honest: Honest, candidate: list[float], champion: list[float]) -> Case:
+    trial = honest.case.trial
+    assert trial is not None
+    latency = {**trial.report["latency"], "candidate_ms": candidate, "champion_ms": champion}
+    return replace(honest.case, trial=replace(trial, report={**trial.report, "latency": latency}))
+
+
+def _slices(honest: Honest) -> Cases:
+    """The smallest slice that is judged gets worse answers than the champion's, and all other rows far better ones."""
+    declared = replace(honest, case=_sliced(honest))
+    groups, out, labels = declared.evidence.groups, declared.evidence.candidate_out, declared.evidence.labels
+    slices = [np.array(values) == one for values in groups.values() for one in sorted(set(filter(None, values)))]
+    judged = [rows for rows in slices if rows.sum() >= FEWEST_ROWS]
+    if not judged:
+        yield "a slice harmed", None
+        return
+    inside = min(judged, key=lambda rows: int(rows.sum()))
+    inside = inside if out.ndim == 1 else inside[:, None]
+    champion = np.where(inside, out, worst(out, labels))
+    supposed = "" if honest.case.slices or honest.case.protected else ", had one been declared"
+    yield f"a slice harmed{supposed}", _answering(declared, np.where(inside, _a_little_worse(honest), out), champion)
+
+
+def _sliced(honest: Honest) -> Case:
+    """The control; where no slices are declared some rows, evenly spread, are supposed to be one."""
+    case, n = honest.case, honest.evidence.n
+    if case.slices or case.protected:
+        return case
+    some = set(np.linspace(0, n - 1, FEWEST_ROWS).astype(int).tolist()) if n > FEWEST_ROWS else set()
+    values = ["some" if place in some else "others" for place in range(n)]
+    return replace(case, slices=("rows",), evidence=replace(honest.evidence, groups={"rows": values}))
+
+
+def _comparison(honest: Honest) -> Cases:
+    out = honest.evidence.candidate_out
+    equal = honest.policy.cannot_tell != "promote"
+    yield "a model that is no better", _answering(honest, out, out) if equal else None
+    yield "a model that is a little worse", _answering(honest, _a_little_worse(honest), out)
+    for name, answers in honest.learnt.items():
+        yield name, None if answers is None else _answering(honest, answers, out)
+
+
+def _a_little_worse(honest: Honest) -> FloatArray:
+    """Worse in every row, and still better than the constant predictor, where there is room between them."""
+    out, labels = honest.evidence.candidate_out, honest.evidence.labels
+    harm = 0.1
+    while harm > 0.001 and _is_worse_than_constant(honest, harmed(out, labels, harm)):
+        harm /= 2
+    return harmed(out, labels, harm)
+
+
+def _answering(honest: Honest, candidate: FloatArray, champion: FloatArray) -> Case:
+    """The control with other answers of both models."""
+    evidence = replace(honest.evidence, candidate_out=candidate, champion_out=champion)
+    return replace(honest.case, evidence=replace(evidence, own=_own_losses(honest, candidate, champion)))
+
+
+def _own_losses(honest: Honest, candidate: FloatArray, champion: FloatArray) -> OwnLosses | None:
+    own = honest.evidence.own
+    if own is None or honest.own_loss is None:
+        return None
+    return replace(own, candidate=honest.own_loss(candidate), champion=honest.own_loss(champion))
+
+
+MAKERS: Mapping[Name, Callable[[Honest], Cases]] = {
+    "data": _data,
+    "api": _api,
+    "trial": _trial,
+    "signature": _signature,
+    "holdout": _holdout,
+    "sanity": _sanity,
+    "floors": _floors,
+    "latency": _latency,
+    "slices": _slices,
+    "comparison": _comparison,
+}
+"""Gate -> what it must stop. A test keeps every gate in it."""
