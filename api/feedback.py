@@ -16,7 +16,7 @@ from api.front import check_form
 from api.recorded import LOOK_EVERY_S, LOOKS, YOUNG_MS, not_sampled
 from api.service import Service, service_of
 from understudy.errors import BadInput, NotFound, TooLarge, UnderstudyError
-from understudy.labels import Answered, Given, Outcome, Place, check_time, place_of, written
+from understudy.labels import Answered, Given, Outcome, Place, check_time, place_of, request_of, written
 from understudy.records import Identity, is_sampled
 
 router = APIRouter(route_class=Door, tags=["labels"])
@@ -112,16 +112,17 @@ async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, A
     """What is on record of each item that has a record; the others are refused."""
     now_ms = time.time_ns() // 1_000_000
     asked = await run_in_threadpool(identities, service, batch, now_ms)
-    found = await run_in_threadpool(service.labels.find, asked.values())
+    requests = {i: request_of(one) for i, one in asked.items()}
+    found = await run_in_threadpool(service.labels.find, requests.values())
     for _ in range(LOOKS):
-        young = [one for one in asked.values() if bare(one) not in found and abs(now_ms - one.ms) < YOUNG_MS]
+        young = [one for one in requests.values() if one not in found and abs(now_ms - one[1]) < YOUNG_MS]
         if not young:
             break
         await asyncio.sleep(LOOK_EVERY_S)
         found |= await run_in_threadpool(service.labels.find, young)
     known = {}
     for i, one in asked.items():
-        if (about := found.get(bare(one))) is None:
+        if (about := found.get(requests[i])) is None:
             batch.refused[i] = not_found(one, service.settings.records_sample)
         else:
             known[i] = one, about
@@ -167,10 +168,6 @@ def identity_of(item: Item, by_key: dict[tuple[str, str], Place]) -> Identity:
     if asked is None:
         raise NotFound("No prediction with that id is on record.", remedy="Use the `prediction_id` of an answer.")
     return asked
-
-
-def bare(one: Identity) -> Identity:
-    return Identity(one.ms, one.number, one.process)
 
 
 def not_found(asked: Identity, share: float) -> NotFound:

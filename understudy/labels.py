@@ -28,6 +28,15 @@ Outcome = Literal["accepted", "known", "changed", "late"]
 """New; the same again; new, and another than the one that counted; new, and too late to be judged by."""
 
 
+Request = tuple[str, int, int]
+"""Process, time in ms and number of a prediction."""
+
+
+def request_of(asked: Identity) -> Request:
+    """Which prediction is meant, whatever row of it."""
+    return asked.process, asked.ms, asked.number
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """One row of one prediction. Places are ordered as the predictions were answered."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy 
     import pandas as pd
 
     from understudy.errors import UnderstudyError
-    from understudy.labels import Answered, Given, Labelled, Outcome, Place
+    from understudy.labels import Answered, Given, Labelled, Outcome, Place, Request
     from understudy.maturity import Cohort
-    from understudy.records import Chunk, Gap, Identity, Progress, Record
+    from understudy.records import Chunk, Gap, Progress, Record
 
 
 class EventLog(Protocol):
@@ -118,8 +118,8 @@ class Labels(Protocol):
     Everything raises StorageUnavailable where the file cannot be used, and StorageFull where it has no room left.
     """
 
-    def find(self, asked: "Iterable[Identity]") -> "dict[Identity, Answered]":
-        """What is on record of requests, whatever row they name; those that are not are left out."""
+    def find(self, asked: "Iterable[Request]") -> "dict[Request, Answered]":
+        """What is on record of requests; those that are not are left out."""
 
     def by_key(self, model: str, keys: "Collection[str]") -> "dict[str, Place]":
         """The newest row that was asked for under each key; those that never were are left out."""

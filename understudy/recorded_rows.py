@@ -10,8 +10,8 @@ from understudy.records import NUMBERS, Chunk
 
 Calls = list[tuple[int, int, int, int]]
 """Of each call in a chunk: its time in ms, the number of its first request, requests, rows."""
-Request = tuple[int, int]
-"""Its time in ms, and its number."""
+Numbered = tuple[int, int]
+"""Time in ms and number of a request."""
 Span = tuple[int, int]
 """Its first row in the chunk, and how many it has."""
 
@@ -29,7 +29,7 @@ def calls_in(content: bytes) -> Calls:
     return _INDEX.decode(content).calls
 
 
-def spans(calls: Calls, asked: Iterable[Request]) -> dict[Request, Span]:
+def spans(calls: Calls, asked: Iterable[Numbered]) -> dict[Numbered, Span]:
     """Where the rows of those requests are that are in a chunk."""
     by_ms: dict[int, list[tuple[int, int, int, int]]] = {}
     row = 0

@@ -13,11 +13,11 @@ from understudy.adapters import sqlite
 from understudy.adapters.sqlite_records import COLUMNS
 from understudy.chunks import ENCODER, Content
 from understudy.errors import UnderstudyError
-from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, read, weigh
+from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, Request, read, weigh
 from understudy.maturity import Cohort
-from understudy.recorded_rows import Request, calls_in, places, spans
+from understudy.recorded_rows import Numbered, calls_in, places, spans
 from understudy.recorded_rows import read as rows_of
-from understudy.records import NUMBERS, SPAN_MS, Chunk, Identity, Layout, moment_of
+from understudy.records import NUMBERS, SPAN_MS, Chunk, Layout, moment_of
 
 NEAR = """
 SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
@@ -104,13 +104,14 @@ class SqliteLabels:
         self._db, self._lock = sqlite.connect(path, "records", wait_s=wait_s), Lock()
         self._layouts: dict[str, Layout] = {}
 
-    def find(self, asked: Iterable[Identity]) -> dict[Identity, Answered]:
-        found: dict[Identity, Answered] = {}
-        by_request = dict(map(bare, asked))
-        for chunk, requests in self._holding(by_request):
+    def find(self, asked: Iterable[Request]) -> dict[Request, Answered]:
+        found: dict[Request, Answered] = {}
+        for chunk, requests in self._holding(set(asked)):
+            each = dict[int, Answered]()
             for (ms, number), (_, rows) in spans(calls_in(chunk.content), requests).items():
-                about = Answered(chunk.model, chunk.version, rows, chunk.layout.classes)
-                found[by_request[chunk.process, ms, number]] = about
+                if rows not in each:
+                    each[rows] = Answered(chunk.model, chunk.version, rows, chunk.layout.classes)
+                found[chunk.process, ms, number] = each[rows]
         return found
 
     def by_key(self, model: str, keys: Collection[str]) -> dict[str, Place]:
@@ -176,7 +177,7 @@ class SqliteLabels:
 
     def _joined(self, labels: Mapping[Place, tuple[str, int, str]], hidden: Collection[str]) -> list[Labelled]:
         """The records of labelled rows, in order; those that are trimmed by now are left out."""
-        by_request: dict[tuple[str, int, int], list[Place]] = {}
+        by_request: dict[Request, list[Place]] = {}
         for place in labels:
             by_request.setdefault((place.process, place.ms, place.number), []).append(place)
         found: list[Labelled] = []
@@ -272,7 +273,7 @@ class SqliteLabels:
         with self._lock:
             self._db.close()
 
-    def _holding(self, asked: Collection[tuple[str, int, int]]) -> Iterator[tuple[Chunk, list[Request]]]:
+    def _holding(self, asked: Collection[Request]) -> Iterator[tuple[Chunk, list[Numbered]]]:
         """The chunks that may hold some of these requests (process, ms, number), each with those that it may hold."""
         for process, group in groupby(sorted(asked), key=lambda one: one[0]):
             requests = [(ms, number) for _, ms, number in group]
@@ -317,11 +318,6 @@ Told = tuple[str, int, str]
 """A label, when it arrived, and who told it."""
 
 
-def bare(one: Identity) -> tuple[tuple[str, int, int], Identity]:
-    """A request as chunks are asked for it, and its identity without a row."""
-    return (one.process, one.ms, one.number), replace(one, row=None)
-
-
 def where(model: str, place: Place) -> tuple[str, int, str, int, int]:
     return model, place.ms, place.process, place.number, place.row
 
@@ -350,7 +346,7 @@ def read_all(rows: Sequence[tuple[Place, int, Chunk]], hidden: Collection[str]) 
     return sorted(found, key=lambda one: one.place)
 
 
-def runs(requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
+def runs(requests: Sequence[Numbered]) -> Iterator[tuple[int, int]]:
     """Bounds of stretches without a gap in time, of requests that are sorted."""
     start = 0
     for i in range(1, len(requests) + 1):
@@ -359,7 +355,7 @@ def runs(requests: Sequence[Request]) -> Iterator[tuple[int, int]]:
             start = i
 
 
-def among(requests: Sequence[Request], chunk: Chunk, start: int, end: int) -> list[Request]:
+def among(requests: Sequence[Numbered], chunk: Chunk, start: int, end: int) -> list[Numbered]:
     """Those of requests[start:end] that a chunk may hold."""
     first = bisect_left(requests, (chunk.since_ms, -1), start, end)
     last = bisect_left(requests, (chunk.until_ms + 1, -1), start, end)
