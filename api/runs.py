@@ -18,7 +18,7 @@ from understudy.errors import BadInput, Conflict
 from understudy.events import moment
 from understudy.redaction import redacted, without_secrets
 from understudy.runs import Wish, check_dates
-from understudy.state import Run
+from understudy.state import Registry, Run, Version
 
 router = APIRouter(route_class=Door, tags=["runs"])
 
@@ -114,10 +114,20 @@ def claimed(service: Service, run: Run) -> dict[str, Any]:
         "champion": None if champion is None else {"version": champion.id, "digest": champion.digest},
         "resume": {
             "version": run.version,
-            "verdict": None if version is None else whole_verdict(service, version),
+            "verdict": None if version is None or awaits_refit(state, version) else whole_verdict(service, version),
             "promoted": promotion.done(model, run.id) is not None,
         },
     }
+
+
+def awaits_refit(state: Registry, version: Version) -> bool:
+    """Whether an attempt ended between a verdict and the refit that follows it: the next one begins anew."""
+    model, judgement = state.model(version.model), version.judgement
+    policy = (model.definition or {}).get("promotion", {})
+    if judgement is None or not (judgement.passed or judgement.shadows) or policy.get("refit") == "off":
+        return False
+    later = (str(number) for number in range(int(version.id) + 1, model.version_count + 1))
+    return version.refit_of is None and all(state.version(model.name, one).refit_of != version.id for one in later)
 
 
 def source_of(service: Service, run: Run) -> str | None:

@@ -69,6 +69,15 @@ class EvidenceStored(Body):
     token: int | None = None
 
 
+class RefitStored(Body):
+    """Evidence for a refit that is in the store already."""
+
+    of: Number = Field(description="The version whose verdict it should stand on.")
+    evidence: Digest
+    run: str | None = Field(None, max_length=100)
+    token: int | None = None
+
+
 class Promote(Body):
     """Which version should serve."""
 

@@ -58,6 +58,7 @@ def version(found: Version) -> dict[str, Any]:
         "size": found.size,
         "stage": found.stage,
         "run": found.run,
+        "refit_of": found.refit_of,
         "registered_at": timestamp(found.registered_at),
         "registered_by": found.registered_by,
         "summary": found.summary,
@@ -70,6 +71,7 @@ def version(found: Version) -> dict[str, Any]:
             "evidence": found.judgement.evidence,
             "position": found.judgement.position,
             "time": timestamp(found.judgement.time),
+            "live": found.judgement.live,
         },
     }
 

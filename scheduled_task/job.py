@@ -61,6 +61,9 @@ class Ended:
     reason: str = ""
     bundle: str | None = None
     evidence: str | None = None
+    refit: str | None = None
+    refit_evidence: str | None = None
+    """Digests of the same recipe's bundle from all rows, and of its answers beside the first one's; None: none."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What was measured: digests, rows, seconds per stage."""
 

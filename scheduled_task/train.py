@@ -22,7 +22,7 @@ from understudy.errors import BundleRefused, DataRefused, SourceFailed, Understu
 from understudy.events import moment
 
 if TYPE_CHECKING:
-    from understudy.adapters.recipe import Rows
+    from understudy.adapters.recipe import Inputs, Rows
     from understudy.adapters.scoring import Champion
     from understudy.adapters.snapshot import Snapshot
     from understudy.evidence import Clock
@@ -92,11 +92,21 @@ class Training:
             return Ended(outcome="skipped", reason=reason, facts=self._notes.facts)
         with self._notes.stage("check"):
             rows, cut, profile = self._check(model, snapshot, after, future)
+        inputs = self._inputs(cut, self._store.put(data))
         with self._notes.stage("train"):
-            bundle = self._train(model, rows, cut, self._store.put(data))
+            bundle = self._train(model, rows, inputs)
         with self._notes.stage("evidence"):
             evidence = self._score(model, rows, bundle, profile)
-        return Ended(outcome="trained", bundle=bundle, evidence=evidence, facts=self._notes.facts)
+        with self._notes.stage("refit"):
+            refit, beside = self._refit(model, rows, inputs, bundle, profile)
+        return Ended(
+            outcome="trained",
+            bundle=bundle,
+            evidence=evidence,
+            refit=refit,
+            refit_evidence=beside,
+            facts=self._notes.facts,
+        )
 
     def _load_definition(self) -> "Model":
         from understudy.adapters.stored_definition import load_stored
@@ -182,16 +192,20 @@ class Training:
         digest = self._job.model["profile"]
         return None if digest is None else Profile.parse(self._store.get(digest))
 
-    def _train(self, model: "Model", rows: "Rows", cut: "Clock", data: str) -> str:
+    def _inputs(self, cut: "Clock", data: str) -> "Inputs":
+        from understudy.adapters.recipe import Inputs
+
+        return Inputs(source=self._job.source_digest, data=data, params=self._job.run["params"], cut=cut)
+
+    def _train(self, model: "Model", rows: "Rows", inputs: "Inputs") -> str:
         from understudy.adapters import recipe, snapshot
 
-        inputs = recipe.Inputs(source=self._job.source_digest, data=data, params=self._job.run["params"], cut=cut)
         bundle = self._store.put(recipe.make(model, rows, inputs))
         holdout = snapshot.write(rows.snapshot.frame.iloc[rows.held_out])
         held_out = self._store.put(holdout)
         keep(holdout, Path(self._job.holdouts) / f"{held_out}.parquet")
         self._notes.facts |= {
-            "data": data,
+            "data": inputs.data,
             "holdout": held_out,
             "bundle": bundle,
             "params": dict(inputs.params),
@@ -215,6 +229,36 @@ class Training:
         evidence = self._store.put(document)
         self._notes.facts["evidence"] = evidence
         return evidence
+
+    def _refit(
+        self, model: "Model", rows: "Rows", inputs: "Inputs", bundle: str, profile: str
+    ) -> tuple[str | None, str | None]:
+        """Train the same once more on all rows, for whatever the verdict will be: in shadow, too, it is the better one.
+
+        Where that fails the candidate itself will do.
+        """
+        if model.promotion.refit == "off":
+            return None, None
+        from understudy.adapters import recipe, runtime, scoring
+        from understudy.adapters.bundle import unpack
+
+        stored = self._store.get(bundle)
+        try:
+            metrics = unpack(stored, digest=bundle).manifest["metrics"]
+            made = self._store.put(recipe.refit(model, rows, inputs, metrics))
+        except Exception as error:  # noqa: BLE001 - estimators may raise anything
+            self._notes.facts["refit_trouble"] = explained(error, self._job)[1][:500]
+            return None, None
+        document, _ = scoring.gather(
+            model,
+            rows,
+            candidate=runtime.open_bundle(self._store.get(made), digest=made, trees=True),
+            champion=scoring.Champion(bundle, runtime.open_bundle(stored, digest=bundle, trees=True)),
+            profile=profile,
+            now=datetime.now(UTC),
+        )
+        self._notes.facts["refit"] = made
+        return made, self._store.put(document)
 
     def _champion(self) -> "Champion | None":
         """The champion, ready to be asked; where these libraries cannot load it, it is asked nothing."""

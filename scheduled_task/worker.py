@@ -15,7 +15,7 @@ from typing import Any
 from scheduled_task import proposal
 from scheduled_task.claim import Claim, Hold, LetGo
 from scheduled_task.job import JOB, LONGEST_REASON, RESULT, Ended, Job
-from scheduled_task.proposal import Ending
+from scheduled_task.proposal import Ending, Made
 from scheduled_task.run_process import RunProcess, ending
 from scheduled_task.scratch import scratch
 from understudy.adapters.api_client import ApiClient
@@ -136,15 +136,18 @@ class Worker:
         assert trained.bundle is not None
         assert trained.evidence is not None
         began_s = monotonic()
-        ended = proposal.propose(api, hold, claim, trained.bundle, trained.evidence)
+        refit = trained.refit and trained.refit_evidence and Made(trained.refit, trained.refit_evidence)
+        ended = proposal.propose(api, hold, claim, Made(trained.bundle, trained.evidence), refit or None)
         seconds = {**trained.facts.get("seconds", {}), "proposal": round(monotonic() - began_s, 3)}
         return ended, {**trained.facts, "seconds": seconds}
 
     def _recorded(self, api: ApiClient, hold: Hold, claim: Claim) -> Mapping[str, Any]:
         """The inputs of an earlier attempt, as its bundle tells them."""
-        version = hold.until_answered(
-            lambda: api.get(f"/models/{claim.model['name']}/versions/{claim.resume['version']}")
-        )
+        route, resumed = f"/models/{claim.model['name']}/versions", claim.resume["version"]
+        version = hold.until_answered(lambda: api.get(f"{route}/{resumed}"))
+        refit, of = None, version["refit_of"]
+        if of is not None:
+            refit, version = version["digest"], hold.until_answered(lambda: api.get(f"{route}/{of}"))
         manifest = version["manifest"]
         return {
             "source": claim.source_digest,
@@ -153,6 +156,7 @@ class Worker:
             "params": manifest["params"],
             "seed": manifest["seed"],
             "bundle": version["digest"],
+            **({} if refit is None else {"refit": refit}),
         }
 
     def _train(self, hold: Hold, claim: Claim) -> Ended:

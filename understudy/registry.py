@@ -158,7 +158,7 @@ def _registered(draft: Draft, entry: Recorded, event: VersionRegistered) -> None
     )
     draft.digests[event.model, event.digest] = event.version
     draft.change(event.model, version_count=draft.model(event.model).version_count + 1)
-    if event.run in draft.runs:
+    if event.run in draft.runs and draft.runs[event.run].version is None:
         draft.runs[event.run] = replace(draft.runs[event.run], version=event.version)
 
 
@@ -206,8 +206,12 @@ def _refitted(draft: Draft, entry: Recorded, event: VersionRefitted) -> None:
     judgement = None if candidate.judgement is None else replace(candidate.judgement, passed=passed)
     stage = _next(draft.versions[event.model, event.version].stage, VersionRefitted, entry, passed)
     draft.change_version(event.model, event.version, judgement=judgement, stage=stage, refit_of=event.of)
-    if event.passed:
-        draft.pair(event.model, pairs.after_refit, entry, event.version, event.of)
+    if not event.passed:
+        return
+    draft.pair(event.model, pairs.after_refit, entry, event.version, event.of)
+    run = draft.versions[event.model, event.version].run
+    if run in draft.runs:
+        draft.runs[run] = replace(draft.runs[run], version=event.version)
 
 
 def _compared_live(draft: Draft, entry: Recorded, event: LiveCompared) -> None:

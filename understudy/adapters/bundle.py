@@ -69,7 +69,10 @@ class _Data(msgspec.Struct, forbid_unknown_fields=True):
     rows: int
     train_rows: int
     cut: str | int
+    """Clock of the last row that was fitted."""
     end: str | int
+    judged_cut: str | int | msgspec.UnsetType = msgspec.UNSET
+    """Of a refit: the cut of the candidate that was judged, whose metrics these are."""
 
 
 class _Parity(msgspec.Struct, forbid_unknown_fields=True):

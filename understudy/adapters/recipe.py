@@ -5,7 +5,7 @@
                           [ seen by the champion ]  [ judged before ]  ^ after all of these
 
 No clock value stands on both sides of the cut. The holdout is the newest half of what has arrived since the last
-verdict, at least 100 and at most 1,000 rows.
+verdict, at least 100 and at most 1,000 rows. The refit, which serves once its candidate has passed, is fitted on both.
 """
 
 from collections.abc import Mapping
@@ -152,12 +152,37 @@ def make(model: Model, rows: Rows, inputs: Inputs) -> bytes:
     )
 
 
+def refit(model: Model, rows: Rows, inputs: Inputs, metrics: Mapping[str, float]) -> bytes:
+    """Fit all mature rows with the seed of the candidate that `make` made, and bundle the result.
+
+    `metrics`: the candidate's, since on the rows that it was judged by this one would only repeat what it has learnt.
+    Raises as `make` does.
+    """
+    mature, held_out = rows.snapshot.mature, rows.features.iloc[rows.held_out]
+    features, labels = rows.features.iloc[mature], rows.labels(model, mature)
+    estimator = training.fit(model.estimator, features, labels, seed=inputs.seed, params=inputs.params)
+    data = {"train_rows": len(mature), "cut": as_clock(rows.snapshot.mature_clock[-1]), "judged_cut": inputs.cut}
+    return training.make_bundle(
+        estimator,
+        facts=_facts(model, rows, inputs, metrics, **data),
+        task=rows.task,
+        target=model.target,
+        features=features,
+        labels=labels,
+        holdout=held_out,
+        holdout_labels=rows.labels(model, rows.held_out),
+    )
+
+
 def as_clock(moment: Any) -> Clock:
     """One entry of a clock array as a plain value."""
     return str(moment) if isinstance(moment, str) else int(moment)
 
 
-def _facts(model: Model, rows: Rows, inputs: Inputs) -> training.Facts:
+def _facts(
+    model: Model, rows: Rows, inputs: Inputs, metrics: Mapping[str, float] | None = None, **fitted: Any
+) -> training.Facts:
+    """`fitted`: what the manifest says of the rows that were fitted, where these are not those before the cut."""
     clock = rows.snapshot.clock
     data = {
         "digest": inputs.data,
@@ -165,6 +190,7 @@ def _facts(model: Model, rows: Rows, inputs: Inputs) -> training.Facts:
         "train_rows": len(rows.fitted),
         "cut": inputs.cut,
         "end": as_clock(clock[-1]),
+        **fitted,
     }
     return training.Facts(
         model=model.name,
@@ -172,6 +198,7 @@ def _facts(model: Model, rows: Rows, inputs: Inputs) -> training.Facts:
         params=inputs.params,
         seed=inputs.seed,
         data=data,
+        metrics=metrics,
         fingerprint=training_fingerprint(
             source=inputs.source,
             data=data,

@@ -45,6 +45,8 @@ class Facts:
     data: Mapping[str, Any]
     """digest, rows, train_rows, cut, end."""
     fingerprint: str
+    metrics: Mapping[str, float] | None = None
+    """What its metrics are, where it has learnt from the holdout; None: they are taken on it."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def make_bundle(
     Args:
         model: what `fit` returned for `features` and `labels`.
         target: name of the predicted column.
-        holdout: later rows as a `feature_frame` with the same columns; metrics and parity are taken on them.
+        holdout: later rows as a `feature_frame` with the same columns; parity, and metrics unless `facts` has them, are
+            taken on them.
 
     Raises:
         BadDefinition: the estimator is none that can serve; see `learn_signature`.
@@ -137,7 +140,7 @@ def _bundle_of(
         "format": bundle.FORMAT,
         "model": facts.model,
         "signature": signature.to_json(),
-        "metrics": measure(task, _outputs(outcome), _codes(signature, holdout_labels)),
+        "metrics": facts.metrics or measure(task, _outputs(outcome), _codes(signature, holdout_labels)),
         "metric": facts.metric,
         "params": dict(facts.params),
         "seed": facts.seed,
