@@ -6,6 +6,7 @@ What the log says of it is always there. What the store has lost is named, and t
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,9 +110,13 @@ class StoredVersion:
         return str((self.run or {}).get("result", {})[name])
 
     def _blob(self, digest: str) -> bytes:
+        return self._blobs.get(digest)
+
+    @cached_property
+    def _blobs(self) -> FolderStore:
         if not self.store.is_dir():
             raise NotFound("The store is not on this machine.", remedy="Ask where it is.")
-        return FolderStore(self.store).get(digest)
+        return FolderStore(self.store)
 
     def _try(self, what: str, read: Callable[[], T]) -> T | None:
         """What `read` gives; None, with the reason noted, for whatever the store does not give back as it was."""
