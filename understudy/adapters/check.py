@@ -43,7 +43,7 @@ def check_definition(path: Path) -> list[Complaint]:
     except UnderstudyError as error:
         return [Complaint(error.problem, error.remedy)]
     found: list[Complaint] = []
-    with _borrowed_home(), threadpool_limits(1):  # one thread, as every run
+    with borrowed_home(), threadpool_limits(1):  # one thread, as every run
         for stage in (_estimator, _data, _training):
             found += stage(definition)
             if any(complaint.stops for complaint in found):
@@ -52,7 +52,7 @@ def check_definition(path: Path) -> list[Complaint]:
 
 
 @contextmanager
-def _borrowed_home() -> Iterator[None]:
+def borrowed_home() -> Iterator[None]:
     """Give sources that remember something, as the feed does its first use, a place that is forgotten afterwards."""
     kept = os.environ.get("UNDERSTUDY_HOME")
     with TemporaryDirectory() as folder:

@@ -4,11 +4,21 @@ import sys
 
 import typer
 
-from understudy.adapters.commands import definition, doctor, explain, grounds, launching, orders, status, verification
+from understudy.adapters.commands import (
+    definition,
+    doctor,
+    explain,
+    grounds,
+    launching,
+    orders,
+    selftest,
+    status,
+    verification,
+)
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, explain, orders, doctor, verification)
+GROUPS = (launching, definition, status, grounds, explain, orders, doctor, verification, selftest)
 
 app = typer.Typer(
     name="understudy",
