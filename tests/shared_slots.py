@@ -48,7 +48,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 
 ROWS_PER_S, ROWS, TURN_S = 1, 300, 3000
 
@@ -71,6 +71,7 @@ model = Model(
     target="label",
     estimator=LogisticRegression(),
     retrain=Schedule.every(seconds={every_s}),
+    promotion=Promotion(refit="off"),
 )
 '''
 

@@ -17,7 +17,7 @@ from understudy.evidence import Evidence
 
 DEFINITION = """
 from sklearn.linear_model import LogisticRegression
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 from understudy.adapters.sources import Csv
 
 model = Model(
@@ -28,6 +28,7 @@ model = Model(
     drop=("city",),
     estimator=LogisticRegression(),
     retrain=Schedule.every(minutes=1),
+    promotion=Promotion(refit="off"),
 )
 """
 

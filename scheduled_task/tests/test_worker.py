@@ -52,7 +52,7 @@ def test_a_run_goes_from_its_claim_to_a_promotion_and_the_next_one_compares_with
 
 def test_a_version_under_propose_waits_for_a_person(site: Site) -> None:
     site.arrive(stream(1000), "proposed")
-    site.define("proposed", DEFINITION.replace('target="label"', 'target="label", promotion="propose"'))
+    site.define("proposed", DEFINITION.replace('refit="off"', 'mode="propose", refit="off"'))
 
     with working(site):
         run = site.ended(site.ask("proposed", "first"))

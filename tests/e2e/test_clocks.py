@@ -44,7 +44,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 
 HERE = Path("{here}")
 
@@ -69,6 +69,7 @@ model = Model(
     target="label",
     estimator=LogisticRegression(),
     retrain=Schedule.every(seconds={every_s}),
+    promotion=Promotion(refit="off"),
 )
 '''
 

@@ -34,7 +34,7 @@ STOPPED_WITHIN_S = 30.0
 
 DEFINITION = """
 from sklearn.linear_model import LogisticRegression
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 from understudy.adapters.sources import Csv
 
 model = Model(
@@ -43,6 +43,7 @@ model = Model(
     target="heads",
     estimator=LogisticRegression(),
     retrain=Schedule.cron("0 0 29 2 *", zone="UTC"),
+    promotion=Promotion(refit="off"),
 )
 """
 

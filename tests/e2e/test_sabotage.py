@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 
 HERE = Path("{here}")
 SPOILED = (HERE / "spoiled").read_text()
@@ -73,6 +73,7 @@ model = Model(
     target="label",
     estimator=estimator(),
     retrain=Schedule.every(days=1),
+    promotion=Promotion(refit="off"),
 )
 '''
 

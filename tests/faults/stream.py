@@ -13,7 +13,7 @@ ROWS_PER_S = 20
 
 TEXT = f"""
 from sklearn.linear_model import LogisticRegression
-from understudy import Model, Schedule
+from understudy import Model, Promotion, Schedule
 from understudy.adapters.sources import Csv
 
 model = Model(
@@ -23,6 +23,7 @@ model = Model(
     time="at",
     estimator=LogisticRegression(),
     retrain=Schedule.every(seconds={EVERY_S}),
+    promotion=Promotion(refit="off"),
 )
 """
 
