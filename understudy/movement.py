@@ -163,6 +163,7 @@ def _chance(then: ColumnProfile, now: ColumnProfile, n: float, m: float) -> floa
 
 
 def _typical(column: ColumnProfile) -> float | str | None:
-    if column.shares is not None:
-        return max(column.shares, key=lambda text: column.shares[text], default=None) if column.shares else None
-    return None if column.quantiles is None else column.quantiles[QUANTILES // 2]
+    shares, quantiles = column.shares, column.quantiles
+    if shares is not None:
+        return max(shares, key=lambda text: shares[text], default=None)
+    return None if quantiles is None else quantiles[QUANTILES // 2]

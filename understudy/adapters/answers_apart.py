@@ -82,7 +82,7 @@ def _array(outputs: scoring.Outputs, classes: Sequence[Value] | None) -> FloatAr
 
 
 def _likeliest(outputs: FloatArray) -> npt.NDArray[np.intp]:
-    return outputs.argmax(axis=1)
+    return np.asarray(outputs.argmax(axis=1), dtype=np.intp)
 
 
 def _metrics(

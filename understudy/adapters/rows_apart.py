@@ -42,13 +42,13 @@ def overlap_of(then: pd.DataFrame, now: pd.DataFrame, roles: Roles) -> Overlap:
 def identities(frame: pd.DataFrame, names: Sequence[str]) -> Identities:
     """A number for each row, from its values and not from the dtype that holds them: a null makes integers floats."""
     plain = pd.DataFrame({name: _plain(frame[name]) for name in names}, index=frame.index)
-    found: Identities = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype=np.uint64)
-    return found
+    return np.asarray(pd.util.hash_pandas_object(plain, index=False), dtype=np.uint64)
 
 
 def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
     if types.is_datetime64_any_dtype(column.dtype):
-        return column.dt.as_unit("us")
+        moments: pd.Series[Any] = column.dt.as_unit("us")
+        return moments
     if types.is_integer_dtype(column.dtype) and column.abs().max() >= LARGEST_EXACT:
         return column.astype("str")  # keys that float64 cannot tell from their neighbours
     if types.is_numeric_dtype(column.dtype) or types.is_bool_dtype(column.dtype):

@@ -171,15 +171,14 @@ def answers(
     from understudy.adapters.snapshot import later
 
     newer = max((0, 1), key=lambda place: int(both[place].id))
-    if runtimes[0] is None or runtimes[1] is None or rows[newer] is None:
+    (then, now), snapshot = runtimes, rows[newer]
+    if then is None or now is None or snapshot is None:
         return None
-    snapshot = rows[newer]
-    assert snapshot is not None
     asked = rows_to_ask(snapshot, both[newer].summary["data"]["cut"], both[newer].id)
-    found = answers_apart(*runtimes, snapshot, asked, roles, most=limits.rows)
+    found = answers_apart(then, now, snapshot, asked, roles, most=limits.rows)
     clock = snapshot.clock[asked.places]
     learnt = {one.id: int((~later(clock, one.summary["data"]["cut"])).sum()) for one in both}
-    withheld = sorted(roles.withheld & {*runtimes[0].signature.names, *runtimes[1].signature.names})
+    withheld = sorted(roles.withheld & {*then.signature.names, *now.signature.names})
     return {**found, "metrics": [asdict(one) for one in found["metrics"]], "learnt": learnt, "withheld": withheld}
 
 
