@@ -12,7 +12,7 @@ the refit and its check, and between two verdicts the live comparison of `eproce
 What needs a service that runs is not asked: the trial, latency, sizes, signatures, cool-downs and limits while serving.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,26 +20,27 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.case import Case, Champion
-from understudy.compare import LOSSES, row_losses
+from understudy.compare import LOSSES, constant_outputs, row_losses
 from understudy.eprocess import follow
-from understudy.evidence import Evidence
+from understudy.evidence import Evidence, OwnLosses
 from understudy.gates import judge
 from understudy.metrics import FloatArray, Labels
-from understudy.policy import Promotion
-from understudy.profile import Profile
+from understudy.policy import OWN, Promotion
+from understudy.profile import QUANTILES, Profile
 from understudy.quality import Ranges
+from understudy.refit import MARGIN
 from understudy.signature import Task, Value
 from understudy.verdict import Name
 
 Places = npt.NDArray[np.intp]
+RowLoss = Callable[[FloatArray, Labels], FloatArray]
+"""(outputs, labels) -> the loss of each row, shape (n,); NaN where there is no answer."""
 Decides = Literal["gate", "never", "always"]
 Trained = Literal["trained", "skipped", "refused", "failed"]
 Did = Literal["promoted", "kept", "skipped", "refused", "failed", "lifted", "rolled back"]
 
 NOT_ASKED: tuple[Name, ...] = ("data", "api", "trial", "signature", "holdout", "latency")
 """Gates without a question here: the data were checked before training, the holdout is fresh by construction."""
-REFIT_SLACK = 1.02
-"""Times the candidate's loss on the holdout, at most, that its refit may have there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,8 +54,8 @@ class Past:
     """Shape (n,): codes into `classes`, or numbers."""
     clock: npt.NDArray[np.str_] | npt.NDArray[np.int64]
     ranges: Ranges = field(default_factory=dict)
-    groups: dict[str, list[str | None]] = field(default_factory=dict)
-    """Column -> the group that each row belongs to, of the columns that are judged by."""
+    slices: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,8 @@ class Made:
     refit: Answers | None
     """None: nobody asked for one."""
     profile: Profile
+    groups: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """What the held-out rows say in the columns that the model is judged by."""
 
     @property
     def newest(self) -> Answers:
@@ -109,6 +112,8 @@ class Policy:
 
     name: str
     promotion: Promotion
+    loss: RowLoss
+    """By which it compares."""
     decides: Decides = "gate"
 
 
@@ -171,26 +176,18 @@ def serve(past: Past, steps: Sequence[Step], policy: Policy) -> Served:
     return walk.served(steps[0].first)
 
 
-def loss_of(past: Past, promotion: Promotion) -> Callable[[FloatArray, Labels], FloatArray]:
-    """The loss of each row, as the comparison takes it. A function of the owner's is given the labels themselves."""
-    loss = promotion.loss or LOSSES[past.task][0]
-    if callable(loss):
-        own, classes = loss, past.classes
-        return lambda outputs, labels: np.asarray(own(_as_given(labels, classes), outputs), dtype=np.float64)
-    for known in LOSSES[past.task]:
-        if known == loss:
+def known_loss(task: Task, name: str | None) -> RowLoss:
+    """One of ours, or the task's own where none is named. Raises ValueError where it does not fit the task."""
+    for known in LOSSES[task]:
+        if known == (name or LOSSES[task][0]):
             return lambda outputs, labels: row_losses(known, outputs, labels)
-    raise ValueError(f"the loss {loss} does not fit a {past.task} task")
-
-
-def _as_given(labels: Labels, classes: tuple[Value, ...] | None) -> npt.NDArray[np.generic]:
-    return labels if classes is None else np.array(classes)[labels.astype(np.intp)]
+    raise ValueError(f"the loss {name} does not fit a {task} task")
 
 
 class _Walk:
     def __init__(self, past: Past, policy: Policy) -> None:
         self._past, self._policy = past, policy
-        self._loss = loss_of(past, policy.promotion)
+        self._loss = policy.loss
         self._champion: _Version | None = None
         self._pair: _Pair | None = None
         self._last: Step | None = None
@@ -221,9 +218,8 @@ class _Walk:
         verdict = judge(self._case(step, made), without=NOT_ASKED)
         new = _Version(step.at, self._refit(made) or made.candidate, made.candidate)
         failed = [gate.name for gate in verdict.gates if not gate.passed]
-        chance = failed == ["comparison"] and verdict.comparison.answer == "cannot_tell"
         before = self._champion
-        if not failed or (chance and self._policy.promotion.cannot_tell == "promote"):
+        if not failed:
             self._promote(step.at, step.first, new, "promoted", verdict.comparison.reason)
             self._pair = None if before is None else self._paired(step, made, new, before, "rolled back")
             return
@@ -236,7 +232,7 @@ class _Walk:
         if self._policy.promotion.refit == "off" or made.refit is None:
             return None
         own, candidate = (self._losses(one, made.held_out).mean() for one in (made.refit, made.candidate))
-        return made.refit if own <= REFIT_SLACK * candidate else None
+        return made.refit if own <= (1 + MARGIN) * candidate else None
 
     def _paired(self, step: Step, made: Made, serving: _Version, other: _Version, switch: Did) -> _Pair:
         """A pair that labels compare from `step` on; the holdout knows the new one by its candidate."""
@@ -293,6 +289,8 @@ class _Walk:
             champion_out=None if champion is None else champion.answers.at(held_out),
             times_measured="",
             profile="",
+            groups=made.groups,
+            own=self._own(made),
         )
         return Case(
             policy=promotion.to_json(),
@@ -309,6 +307,21 @@ class _Walk:
             reference=None,
             judged_until=None,
             api=None,
+            slices=past.slices,
+            protected=past.protected,
+        )
+
+    def _own(self, made: Made) -> OwnLosses | None:
+        """The losses by the owner's function, as a run writes them into its evidence."""
+        name, labels = self._policy.promotion.loss_name, self._past.labels[made.held_out]
+        if name is None or not name.startswith(OWN):
+            return None
+        constant = constant_outputs(self._past.task, _baseline(self._past, made.profile), len(labels))
+        return OwnLosses(
+            name=name.removeprefix(OWN),
+            candidate=self._losses(made.candidate, made.held_out),
+            champion=None if self._champion is None else self._losses(self._champion.answers, made.held_out),
+            constant=self._loss(constant, labels),
         )
 
     def served(self, start: int) -> Served:
@@ -323,6 +336,15 @@ class _Walk:
         there = np.isfinite(outputs) if outputs.ndim == 1 else np.isfinite(outputs).all(axis=1)
         losses[there] = self._loss(outputs[there], self._past.labels[start:][there])
         return Served(policy=self._policy, decisions=tuple(self._decisions), losses=losses, outputs=outputs)
+
+
+def _baseline(past: Past, profile: Profile) -> dict[str, object]:
+    """What the constant predictor knows of the fitted rows."""
+    label = (profile.fitted or profile.whole).label
+    if label.quantiles is not None:
+        return {"median": label.quantiles[QUANTILES // 2]}
+    counts = [(label.counts or {}).get(str(name), 0) for name in past.classes or ()]
+    return {"shares": [count / max(1, sum(counts)) for count in counts]}
 
 
 def _labelled_between(since: Step, until: Step | None, n: int) -> Places:

@@ -1,13 +1,14 @@
 """How versions age: the loss of one that was trained some retrains ago, against one that is fresh, on the same rows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from understudy.metrics import FloatArray, Labels
-from understudy.replay import Past, Step
+from understudy.metrics import FloatArray
+from understudy.replay import Past, RowLoss, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,29 +26,44 @@ class Age:
     dates: int
     rows: int
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
-def staleness(
-    past: Past, steps: Sequence[Step], loss: Callable[[FloatArray, Labels], FloatArray], *, moments: Sequence[float]
-) -> tuple[Age, ...]:
-    """The curve, from age 0 on.
+
+def staleness(past: Past, steps: Sequence[Step], loss: RowLoss, *, days: Sequence[float] | None) -> tuple[Age, ...]:
+    """The curve, from age 0 on; empty where nothing was trained.
 
     Args:
-        moments: of each step, in days; empty where rows have no time.
+        days: when each step was, in days; None where rows have no time.
     """
-    trained = [(i, step.first, step.made) for i, step in enumerate(steps) if step.ended == "trained" and step.made]
-    ends = [first for _, first, _ in trained[1:]] + [len(past.labels)]
-    stretches = [np.arange(first, end) for (_, first, _), end in zip(trained, ends, strict=True)]
+    made = [(i, step.first, step.made) for i, step in enumerate(steps) if step.ended == "trained" and step.made]
+    n, ends = len(past.labels), np.array([*(first for _, first, _ in made[1:]), len(past.labels)])
+    losses = [_losses(past, loss, version.newest.at(np.arange(first, n)), first) for _, first, version in made]
+    newest = [mine[: end - (n - len(mine))] for mine, end in zip(losses, ends, strict=True)]
+    fresh = np.concatenate(newest) if newest else np.empty(0)
     ages: dict[int, list[tuple[float, float, int, float | None]]] = {}
-    for now, rows in enumerate(stretches):
-        said = [loss(made.newest.at(rows), past.labels[rows]) for _, _, made in trained[: now + 1]]
-        for then, losses in enumerate(said):
-            both = np.isfinite(losses) & np.isfinite(said[now])
-            if both.any():
-                i, j = trained[then][0], trained[now][0]
-                days = moments[j] - moments[i] if len(moments) else None
-                pair = (float(losses[both].sum()), float(said[now][both].sum()), int(both.sum()), days)
-                ages.setdefault(now - then, []).append(pair)
+    for then, mine in enumerate(losses):
+        begins = [first for _, first, _ in made[then:]]
+        for age, sums in enumerate(_sums(mine, fresh[len(fresh) - len(mine) :], begins, n)):
+            at = None if days is None else days[made[then + age][0]] - days[made[then][0]]
+            if sums[2]:
+                ages.setdefault(age, []).append((*sums, at))
     return tuple(_age(steps, found) for steps, found in sorted(ages.items()))
+
+
+def _losses(past: Past, loss: RowLoss, outputs: FloatArray, first: int) -> FloatArray:
+    return loss(outputs, past.labels[first:])
+
+
+def _sums(mine: FloatArray, fresh: FloatArray, begins: Sequence[int], n: int) -> list[tuple[float, float, int]]:
+    """Of each stretch, both sums over the rows that both have answered, and how many these are."""
+    both = np.isfinite(mine) & np.isfinite(fresh)
+    edges = np.array([*begins, n]) - (n - len(mine))
+    ours, theirs, rows = (
+        np.diff(np.concatenate([[0.0], np.cumsum(np.where(both, values, 0.0))])[edges])
+        for values in (mine, fresh, np.ones(len(mine)))
+    )
+    return list(zip(ours.tolist(), theirs.tolist(), rows.astype(int).tolist(), strict=True))
 
 
 def _age(steps: int, found: Sequence[tuple[float, float, int, float | None]]) -> Age:

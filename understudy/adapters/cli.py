@@ -11,6 +11,7 @@ from understudy.adapters.commands import (
     grounds,
     launching,
     orders,
+    replay,
     selftest,
     status,
     verification,
@@ -18,7 +19,7 @@ from understudy.adapters.commands import (
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, explain, orders, doctor, verification, selftest)
+GROUPS = (launching, definition, status, grounds, explain, orders, replay, doctor, verification, selftest)
 
 app = typer.Typer(
     name="understudy",
