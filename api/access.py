@@ -41,6 +41,7 @@ ROUTES: Mapping[str, Right] = {
     "prediction_row": "records",
     "feedback": "feedback",
     "labelled": "schedule",
+    "unlabelled": "schedule",
     "current_model": "read",
     "models": "read",
     "model": "read",

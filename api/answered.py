@@ -34,3 +34,5 @@ class Answered:
     """One a request: its body complete until its answer was made. As many as there are requests: n, or 1."""
     roles: "Sequence[str | None] | None"
     """One a request; None: all were sent without a token."""
+    keys: "Sequence[str | None] | None" = None
+    """One a row, where rows were named by keys; see `understudy/row_keys.py`."""

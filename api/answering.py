@@ -20,7 +20,8 @@ from api.identity import Identities
 from api.lane import Hung, Lanes, Taken
 from api.serving import Served
 from api.wording import Words, length
-from understudy.errors import DeadlinePassed, UnderstudyError
+from understudy.errors import BadRow, DeadlinePassed, UnderstudyError
+from understudy.row_keys import take_out
 from understudy.rows import Row
 
 Rows = Sequence[Row] | np.ndarray[Any, Any]
@@ -73,8 +74,16 @@ class Answering:
     """Answers for one process, on its event loop."""
 
     def __init__(
-        self, find: Callable[[str], Served], worker: Currency, recorder: Recorder, counts: Counts, hung: Hung
+        self,
+        find: Callable[[str], Served],
+        worker: Currency,
+        recorder: Recorder,
+        counts: Counts,
+        hung: Hung,
+        key_of: Callable[[str], str | None] = lambda model: None,
     ) -> None:
+        """`key_of`: the column by which a model's rows may be named."""
+        self._key_of = key_of
         self.find, self._worker, self._recorder, self._counts = find, worker, recorder, counts
         self.identities, self.lanes = Identities(), Lanes(hung)
 
@@ -150,12 +159,13 @@ class Answering:
         self, served: Served, body: bytes, started_s: float, role: str | None, deadline_s: float
     ) -> tuple[bytes, bytes, Served]:
         """What is no single record for a model that is quick, or is not sure to be right."""
+        reading = Reading(served, body, self._key_of)
         if len(body) > SMALL:
             rows = max(1, len(body) // (BYTES_OF_A_VALUE * len(served.signature.columns)))
-            found = await self._by_lane(served, lambda: packed(served, served.decoder.decode(body)), rows, deadline_s)
+            found = await self._by_lane(served, lambda: packed(served, reading.rows()), rows, deadline_s)
         else:
-            found = await self._called(served, served.decoder.decode(body), deadline_s)
-        identity = self._note(served, *found, started_s, role)
+            found = await self._called(served, reading.rows(), deadline_s)
+        identity = self._note(served, *found, started_s, role, reading.keys)
         await self._kept()
         return await self._worded(served, found[1], identity), identity, served
 
@@ -217,12 +227,21 @@ class Answering:
             return served.wording.many(output, identity)
         return await run_in_threadpool(served.wording.many, output, identity)
 
-    def _note(self, served: Served, taken: Taken, output: Any, started_s: float, role: str | None) -> bytes:
+    def _note(
+        self,
+        served: Served,
+        taken: Taken,
+        output: Any,
+        started_s: float,
+        role: str | None,
+        keys: Sequence[str | None] | None = None,
+    ) -> bytes:
         """Give the request its id, and its call to the records."""
         stamp, first = self.identities.take(1)
         latency_s = time.perf_counter() - started_s
         rows, n = taken
-        self._done(Answered(served, first, stamp, rows, n, output, [latency_s], None if role is None else [role]))
+        roles = None if role is None else [role]
+        self._done(Answered(served, first, stamp, rows, n, output, [latency_s], roles, keys))
         return self.identities.of(stamp, first)
 
     @contextmanager
@@ -244,6 +263,30 @@ class Answering:
     async def _kept(self) -> None:
         if self._recorder.durable:
             await self._recorder.kept()
+
+
+class Reading:
+    """A body that is read once, maybe in a thread."""
+
+    def __init__(self, served: Served, body: bytes, key_of: Callable[[str], str | None]) -> None:
+        self._served, self._body, self._key_of = served, body, key_of
+        self.keys: Sequence[str | None] | None = None
+        """Of its rows, once they are read, where they are named by keys."""
+
+    def rows(self) -> list[Row]:
+        """Raises what `RowDecoder.decode` raises. Keys are looked for where the body is not right without them."""
+        decode = self._served.decoder.decode
+        try:
+            return decode(self._body)
+        except BadRow:
+            column = self._key_of(self._served.model)
+            found = None if column is None else take_out(self._body, column)
+            if found is None:
+                raise
+        rest, keys = found
+        rows = decode(rest)
+        self.keys = keys
+        return rows
 
 
 class Waiting:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,15 @@ from api.service import Service, service_of
 from understudy.errors import BadInput, NotFound, TooLarge, UnderstudyError
 from understudy.labels import Answered, Given, Outcome, Place, check_time, place_of, request_of, written
 from understudy.records import Identity, is_sampled
+from understudy.row_keys import text_of
 
 router = APIRouter(route_class=Door, tags=["labels"])
 
 MOST_ITEMS = 10_000
 SOURCE = "feedback"
 """Who is taken for the source of a label that names none."""
+KEY_LOOKS = 7
+"""Of a key nobody knows how old its prediction is; half a second after its answer it is on record."""
 OUTCOMES: Sequence[Outcome] = ("accepted", "known", "changed", "late")
 
 
@@ -111,7 +114,8 @@ def no_item() -> BadInput:
 async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, Answered]]:
     """What is on record of each item that has a record; the others are refused."""
     now_ms = time.time_ns() // 1_000_000
-    asked = await run_in_threadpool(identities, service, batch, now_ms)
+    by_key = await keyed(service, batch)
+    asked = identities(service, batch, by_key, now_ms)
     requests = {i: request_of(one) for i, one in asked.items()}
     found = await run_in_threadpool(service.labels.find, requests.values())
     for _ in range(LOOKS):
@@ -129,10 +133,11 @@ async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, A
     return known
 
 
-def identities(service: Service, batch: Batch, now_ms: int) -> dict[int, Identity]:
+def identities(
+    service: Service, batch: Batch, by_key: Mapping[tuple[str, str], Place], now_ms: int
+) -> dict[int, Identity]:
     """Which request each item names, where it may be on record."""
     oldest_ms = now_ms - int(service.settings.records_days * 86_400_000)
-    by_key = keyed(service, batch)
     found = {}
     for i, item in batch.items.items():
         try:
@@ -144,23 +149,25 @@ def identities(service: Service, batch: Batch, now_ms: int) -> dict[int, Identit
     return found
 
 
-def keyed(service: Service, batch: Batch) -> dict[tuple[str, str], Place]:
-    keys: dict[str, set[str]] = {}
-    for item in batch.items.values():
-        if item.key is not None and item.model is not None:
-            keys.setdefault(item.model, set()).add(key_text(item.key))
-    return {
-        (model, key): place for model, some in keys.items() for key, place in service.labels.by_key(model, some).items()
-    }
+async def keyed(service: Service, batch: Batch) -> dict[tuple[str, str], Place]:
+    """Model and key -> the newest row that it names. One that names none is waited for: it may be a moment old."""
+    missing = {(item.model, text_of(item.key)) for item in batch.items.values() if item.key is not None and item.model}
+    found: dict[tuple[str, str], Place] = {}
+    for look in range(KEY_LOOKS):
+        if not missing:
+            break
+        if look:
+            await asyncio.sleep(LOOK_EVERY_S)
+        for model in {model for model, _ in missing}:
+            some = await run_in_threadpool(service.labels.by_key, model, {key for one, key in missing if one == model})
+            found |= {(model, key): place for key, place in some.items()}
+        missing -= found.keys()
+    return found
 
 
-def key_text(key: str | int) -> str:
-    return msgspec.json.encode(key).decode()
-
-
-def identity_of(item: Item, by_key: dict[tuple[str, str], Place]) -> Identity:
+def identity_of(item: Item, by_key: Mapping[tuple[str, str], Place]) -> Identity:
     if item.key is not None:
-        place = by_key.get((item.model or "", key_text(item.key)))
+        place = by_key.get((item.model or "", text_of(item.key)))
         if place is None:
             raise NotFound("No prediction of this model was asked for under that key.", remedy="Send it with the row.")
         return Identity(place.ms, place.number, place.process, place.row)

@@ -44,6 +44,26 @@ async def labelled(
     return Response(await run_in_threadpool(shown, service, model, start, limit), media_type="application/json")
 
 
+@router.get(
+    "/models/{model}/unlabelled", name="unlabelled", summary="Rows that were asked for under a key and have no label"
+)
+def unlabelled(
+    model: str, request: Request, after: After = None, limit: Annotated[int, Query(ge=1, le=MOST)] = 1000
+) -> dict[str, Any]:
+    """Keys as they were sent, in the order of the answers; `next` as for `/labelled`.
+
+    None where the key column carries a tag of UNDERSTUDY_RECORDS_WITHHOLD.
+    """
+    service = service_of(request)
+    key = (service.journal.state.model(model).definition or {}).get("key")
+    start = None if after is None else place_of(after)
+    if key in hidden_of(service, model):
+        return {"items": [], "next": after}
+    found = service.labels.unlabelled(model, after=start, limit=limit)
+    items = [{"prediction_id": str(place), "key": msgspec.json.decode(text)} for place, text in found]
+    return {"items": items, "next": items[-1]["prediction_id"] if items else after}
+
+
 def mature_rows(service: Service, model: str, after: Place | None, limit: int) -> bytes:
     standing = looked_at(service.labels, model)
     until_ms = -1 if standing.closed_ms is None else standing.closed_ms

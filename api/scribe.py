@@ -10,7 +10,7 @@ from api.shelf import Shelf
 from understudy.chunks import chunks, narrowed
 from understudy.errors import UnderstudyError
 from understudy.ports import Records
-from understudy.records import Chunk, Layout, Progress, withheld
+from understudy.records import Chunk, Identity, Keyed, Layout, Progress, is_sampled, withheld
 
 if TYPE_CHECKING:
     from api.answered import Answered
@@ -28,6 +28,8 @@ LATE_S = 0.5
 
 Definitions = Callable[[str], Mapping[str, Any]]
 """Model -> its definition, as the log holds it now."""
+Seen = Callable[["Sequence[Answered]", int], object]
+"""Is shown the calls of one version that were answered, and how many requests that were."""
 Added = tuple[float, int, "Answered"]
 """When a call was added (s, monotonic), and its size in bytes."""
 
@@ -50,8 +52,8 @@ DEFAULT = Plan()
 class Scribe:
     """For one thread; others may read the numbers."""
 
-    def __init__(self, records: Records, plan: Plan, definition: Definitions) -> None:
-        self._records, self._plan, self._definition = records, plan, definition
+    def __init__(self, records: Records, plan: Plan, definition: Definitions, seen: Seen) -> None:
+        self._records, self._plan, self._definition, self._seen = records, plan, definition, seen
         self.process = ""
         self.shelf = Shelf()
         self.settled = 0
@@ -75,13 +77,14 @@ class Scribe:
             by_version.setdefault(id(call.served), []).append(call)
         for group in by_version.values():
             requests = sum(len(call.latencies_s) for call in group)
+            self._seen(group, requests)
             try:
-                shaped = self._shaped(group)
+                shaped, keyed = self._shaped(group), self._keyed(group)
             except Exception:
                 log.exception("predictions could not be put into chunks", extra={"action": "bug", "lost": requests})
                 self._fail(int(group[0].stamp, 16), requests)
             else:
-                self.shelf.put(shaped, requests, int(group[-1].stamp, 16))
+                self.shelf.put(shaped, requests, int(group[-1].stamp, 16), keyed)
 
     def _shaped(self, calls: "Sequence[Answered]") -> list[Chunk]:
         """Calls of one version in chunks, made a little at a time: other threads want their turn."""
@@ -100,6 +103,18 @@ class Scribe:
             began_s = give_way(began_s, LATE_TURN_S if late else TURN_S)
         return shaped
 
+    def _keyed(self, calls: "Sequence[Answered]") -> list[Keyed]:
+        """The keys of rows that are recorded."""
+        some = [call for call in calls if getattr(call, "keys", None) is not None]
+        if not some or self._definition(model := some[0].served.model).get("key") in self._withheld(model):
+            return []
+        found = []
+        for call in some:
+            request = Identity(int(call.stamp, 16), call.first, self.process)
+            if is_sampled(str(request).encode(), self._plan.share):
+                found += [Keyed(model, key, request, row) for row, key in enumerate(call.keys or ()) if key is not None]
+        return found
+
     def commit(self) -> None:
         """Write what is on the shelf. Raises StorageUnavailable or StorageFull; then all of it stays there."""
         try:
@@ -109,7 +124,8 @@ class Scribe:
                     stored = [narrowed(chunk, self._withheld(chunk.model)) for chunk in self.shelf.chunks]
                     accounted = self.accounted + self.shelf.requests + lost
                     newest_ms = max(self.shelf.newest_ms, *(gap.until_ms for gap in gaps), 0)
-                    self._records.append(stored, gaps=gaps, progress=Progress(self.process, accounted, newest_ms))
+                    progress = Progress(self.process, accounted, newest_ms)
+                    self._records.append(stored, gaps=gaps, progress=progress, keyed=self.shelf.keyed)
                     self._count(accounted, sum(chunk.requests for chunk in stored))
         except UnderstudyError:
             raise

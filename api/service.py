@@ -13,6 +13,7 @@ from api.access import Access
 from api.admission import Admission, Room, Turnstile
 from api.answering import Answering
 from api.breaker import Breakers
+from api.conduct import Conduct
 from api.counts import Counts
 from api.health import Health
 from api.housekeeping import Housekeeping
@@ -152,6 +153,13 @@ def finder(table: ServingTable, journal: Journal, default_model: str) -> Callabl
     return find
 
 
+def key_of(journal: Journal, model: str) -> str | None:
+    """The column by which a model's rows may be named, by its newest definition."""
+    known = journal.state.models.get(model)
+    key = None if known is None or known.definition is None else known.definition.get("key")
+    return key if isinstance(key, str) else None
+
+
 def pulse_of(settings: Settings) -> Path:
     return settings.var / "pulse.db"
 
@@ -179,10 +187,13 @@ def open_service(settings: Settings) -> Service:
     breakers = Breakers(marks)
     table = table_of(settings, store, breakers)
     worker = Worker(journal, table, roster)
-    recorder, retention = recorder_of(settings, records, journal), Retention(records, settings, labels)
+    conduct, retention = Conduct(breakers, journal, store), Retention(records, settings, labels)
+    recorder = recorder_of(settings, records, journal, conduct.seen)
     health, counts = Health(journal, table), Counts(known=lambda: journal.state.models)
     find = finder(table, journal, settings.default_model)
-    answering = Answering(find, worker, recorder, counts, lambda served: served.breaker.late())
+    answering = Answering(
+        find, worker, recorder, counts, lambda served: served.breaker.late(), lambda model: key_of(journal, model)
+    )
     readings = Readings(
         counts=counts, journal=journal, table=table, health=health, recorder=recorder, retention=retention
     )
@@ -213,7 +224,9 @@ def open_service(settings: Settings) -> Service:
         roster=roster,
         worker=worker,
         housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, retention, store),
-        vitals=Vitals(settings, marks, breakers, journal=journal, promoter=promoter, roster=roster, stopping=stopping),
+        vitals=Vitals(
+            settings, marks, breakers, conduct, journal=journal, promoter=promoter, roster=roster, stopping=stopping
+        ),
         stopping=stopping,
     )
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from understudy.records import Chunk, Gap, Reason
+from understudy.records import Chunk, Gap, Keyed, Reason
 
 
 @dataclass
@@ -13,6 +13,8 @@ class Shelf:
     """For the writer's thread; `lose` is for any."""
 
     chunks: list[Chunk] = field(default_factory=list)
+    keyed: list[Keyed] = field(default_factory=list)
+    """Rows in them that have a key."""
     requests: int = 0
     """That the chunks stand for: those that they hold, and those that were left out on purpose."""
     bytes: int = 0
@@ -22,14 +24,15 @@ class Shelf:
     _gaps: dict[Reason, Gap] = field(default_factory=dict)
     _losing: Lock = field(default_factory=Lock)
 
-    def put(self, chunks: Sequence[Chunk], requests: int, newest_ms: int) -> None:
+    def put(self, chunks: Sequence[Chunk], requests: int, newest_ms: int, keyed: Sequence[Keyed] = ()) -> None:
         self.chunks.extend(chunks)
+        self.keyed.extend(keyed)
         self.requests += requests
         self.bytes += sum(len(chunk.content) for chunk in chunks)
         self.newest_ms = max(self.newest_ms, newest_ms)
 
     def clear(self) -> None:
-        self.chunks, self.requests, self.bytes = [], 0, 0
+        self.chunks, self.keyed, self.requests, self.bytes = [], [], 0, 0
 
     def lose(self, reason: Reason, process: str, ms: int, requests: int) -> None:
         """Note that so many requests of that time are lost."""

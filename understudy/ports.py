@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy 
     from understudy.errors import UnderstudyError
     from understudy.labels import Answered, Given, Labelled, Outcome, Place, Request
     from understudy.maturity import Cohort
-    from understudy.records import Chunk, Gap, Progress, Record
+    from understudy.records import Chunk, Gap, Keyed, Progress, Record
 
 
 class EventLog(Protocol):
@@ -77,7 +77,12 @@ class Records(Protocol):
     """Predictions. Not facts: they may be trimmed, and a crash may lose the newest half second, which leaves a gap."""
 
     def append(
-        self, chunks: "Sequence[Chunk]", *, gaps: "Sequence[Gap]" = (), progress: "Progress | None" = None
+        self,
+        chunks: "Sequence[Chunk]",
+        *,
+        gaps: "Sequence[Gap]" = (),
+        progress: "Progress | None" = None,
+        keyed: "Sequence[Keyed]" = (),
     ) -> None:
         """Store all of it in one commit, durably, or raise StorageUnavailable or StorageFull and store nothing."""
 
@@ -124,6 +129,9 @@ class Labels(Protocol):
     def by_key(self, model: str, keys: "Collection[str]") -> "dict[str, Place]":
         """The newest row that was asked for under each key; those that never were are left out."""
 
+    def unlabelled(self, model: str, *, after: "Place | None", limit: int) -> "list[tuple[Place, str]]":
+        """Rows that have a key and no label, each with its key, in the order of places."""
+
     def add(self, given: "Sequence[Given]", *, now_ms: int) -> "list[Outcome | UnderstudyError]":
         """Store what is new, durably, in the given order; return what became of each. Two at once are no conflict."""
 
@@ -154,6 +162,28 @@ class Labels(Protocol):
 
     def trim(self, *, before_ms: int) -> int:
         """Drop labels and keys of predictions before then, or of records that are gone; return how many."""
+
+    def close(self) -> None: ...
+
+
+ScoredRow = tuple[str, float | None, float | None]
+"""Id of a predicted row, and the losses of the champion and of the other version; None: no finite one."""
+
+
+class Scores(Protocol):
+    """What a pair of versions lost on labelled predictions. Not facts; a decision keeps its rows in the store."""
+
+    def cursor(self, model: str, pair: int) -> str | None:
+        """Up to where labelled predictions have been scored for a pair; None: not begun."""
+
+    def add(self, model: str, pair: int, *, after: str | None, until: str, rows: Sequence[ScoredRow]) -> None:
+        """Append rows in the order of their predictions, and move the cursor; those of earlier pairs are dropped.
+
+        Raises Conflict where the cursor is not at `after`, or a later pair has begun; then nothing is stored.
+        """
+
+    def read(self, model: str, pair: int) -> list[ScoredRow]:
+        """All of them, in the order of the predictions."""
 
     def close(self) -> None: ...
 

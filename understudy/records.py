@@ -114,6 +114,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """A row that its request named by a key."""
+
+    model: str
+    key: str
+    """As `row_keys.text_of` writes it."""
+    request: Identity
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Requests of one process that were answered and are not on record."""
 

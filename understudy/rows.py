@@ -151,7 +151,7 @@ class RowDecoder:
         named = len(rows) * len(self._columns) if shape in ("record", "records") else 0
         colons = _count(body, ":") if named else body.count(b":")
         if colons != wrapped + named:  # in texts, or of a name that was given twice
-            _check_distinct_names(body)
+            check_distinct_names(body)
         for i in self._texts:
             if any(NULL_TEXT in (row[i] or "") for row in rows):  # type: ignore[operator]
                 raise BadRow(f"`{self._columns[i].name}` holds the noncharacter U+FFFF.", remedy="Send text.")
@@ -315,7 +315,7 @@ def _wrapped_schema(name: str, item: dict[str, Any], title: str) -> dict[str, An
     }
 
 
-def _check_distinct_names(body: bytes) -> None:
+def check_distinct_names(body: bytes) -> None:
     """Raises BadRow where an object names something twice: the decoder would silently take the last."""
 
     def distinct(pairs: list[tuple[str, Any]]) -> None:

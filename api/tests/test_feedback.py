@@ -101,3 +101,65 @@ def test_every_row_is_listed_with_its_label_or_none(api: given.Api) -> None:
 
     assert [item["prediction_id"] for item in page["items"] + rest["items"]] == ids
     assert [item["label"] for item in page["items"][:3]] == [1, 0, None]
+
+
+def with_key(api: given.Api, tags: dict[str, list[str]] | None = None) -> None:
+    body = given.definition()
+    body["definition"] |= {"key": "order", "tags": tags or {}}
+    assert api.client.put("/models/rain", json=body, headers=api.token("scheduler")).status_code == 200
+
+
+def ask(api: given.Api, body: Any, status: int = 200) -> Any:
+    answer = api.client.post("/predict", json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def unlabelled(api: given.Api, **query: Any) -> Any:
+    return api.client.get("/models/rain/unlabelled", params=query, headers=api.token("scheduler")).json()
+
+
+def test_a_row_may_be_named_by_its_key_and_labelled_by_it(api: given.Api) -> None:
+    api.serve(given.bundle())
+    with_key(api)
+    old = ask(api, {"x": 0.5, "y": 0.25, "order": "A-7"})
+    ids = [
+        ask(api, {"records": [{"x": 0.1, "y": 0.7, "order": key} for key in ("A-7", 12)]})["prediction_id"],
+        old["prediction_id"],
+    ]
+    plain = ask(api, {"x": 0.5, "y": 0.25})
+
+    said = send(
+        api,
+        {"key": "A-7", "model": "rain", "label": 1},
+        {"key": 12, "model": "rain", "label": 0},
+        {"key": "12", "model": "rain", "label": 0},
+    )
+
+    assert (said["accepted"], [one["status"] for one in said["refused"]]) == (2, [404])
+    assert old["predictions"] == plain["predictions"]
+    assert unlabelled(api)["items"] == [{"prediction_id": ids[1] + "/0", "key": "A-7"}]
+    assert set(api.client.get(f"/predictions/{ids[1]}", headers=api.token("client")).json()["inputs"]) == {"x", "y"}
+
+
+def test_a_key_that_is_withheld_is_kept_nowhere(api: given.Api) -> None:
+    api.serve(given.bundle())
+    with_key(api, tags={"order": ["personal"]})
+    id = ask(api, {"x": 0.5, "y": 0.25, "order": "A-7"})["prediction_id"]
+    send(api, label(id, 1))
+
+    assert unlabelled(api)["items"] == []
+    with given.opened(api.service.settings.records_file) as db:
+        assert db.execute("SELECT count(*) FROM keys").fetchone() == (0,)
+
+
+def test_a_key_is_taken_only_where_the_definition_names_one(api: given.Api) -> None:
+    api.serve(given.bundle())
+
+    ask(api, {"x": 0.5, "y": 0.25, "order": "A-7"}, status=422)
+
+    with_key(api)
+    assert "no column 'other'" in ask(api, {"x": 0.5, "y": 0.25, "order": "A-7", "other": 1}, status=422)["detail"]
+    assert "key is no key" in ask(api, {"x": 0.5, "y": 0.25, "order": ""}, status=422)["detail"]
+    twice = api.client.post("/predict", content=b'{"x": 1, "x": 2, "y": 1, "order": 7}')
+    assert "given twice" in twice.json()["detail"]

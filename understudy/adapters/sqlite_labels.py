@@ -77,6 +77,14 @@ BY_KEY = """
 SELECT ms, process, number, row FROM keys WHERE model = ? AND key = ?
 ORDER BY ms DESC, process DESC, number DESC, row DESC LIMIT 1
 """
+UNLABELLED = """
+SELECT ms, process, number, row, key FROM keys
+WHERE model = :model AND (ms, process, number, row) > (:ms, :process, :number, :row)
+AND NOT EXISTS (
+    SELECT 1 FROM labels WHERE labels.model = keys.model AND labels.ms = keys.ms
+    AND labels.process = keys.process AND labels.number = keys.number AND labels.row = keys.row
+) ORDER BY ms, process, number, row LIMIT :limit
+"""
 OLDEST = "SELECT since_ms FROM chunks ORDER BY number LIMIT 1"
 MODELS = "SELECT DISTINCT model FROM {table}"
 TRIM = """
@@ -123,6 +131,11 @@ class SqliteLabels:
                     found[key] = Place(*row)
         return found
 
+    def unlabelled(self, model: str, *, after: Place | None, limit: int) -> list[tuple[Place, str]]:
+        with self._lock, sqlite.storage_errors():
+            rows = self._db.execute(UNLABELLED, {"model": model, "limit": limit, **beyond(after)}).fetchall()
+        return [(Place(*row[:4]), row[4]) for row in rows]
+
     def add(self, given: Sequence[Given], *, now_ms: int) -> list[Outcome | UnderstudyError]:
         outcomes: list[Outcome | UnderstudyError] = []
         for start in range(0, len(given), STORED_AT_ONCE):
@@ -162,12 +175,9 @@ class SqliteLabels:
         self, model: str, *, after: Place | None, until_ms: int, limit: int, hidden: Collection[str] = ()
     ) -> tuple[list[Labelled], Place | None]:
         while True:
-            start = after or Place(-1, "", 0, 0)
-            bounds = {"ms": start.ms, "process": start.process, "number": start.number, "row": start.row}
+            asked = {"model": model, "until": until_ms, "limit": limit, **beyond(after)}
             with self._lock, sqlite.storage_errors():
-                rows = self._db.execute(
-                    COUNTING, {"model": model, "until": until_ms, "limit": limit, **bounds}
-                ).fetchall()
+                rows = self._db.execute(COUNTING, asked).fetchall()
             if not rows:
                 return [], after
             labels = told(rows)
@@ -195,7 +205,7 @@ class SqliteLabels:
     def recorded(
         self, model: str, *, after: Place | None, until_ms: int, limit: int, hidden: Collection[str] = ()
     ) -> list[Labelled]:
-        start, found = after or Place(-1, "", 0, 0), list[tuple[Place, int, Chunk]]()
+        start, found = after or FIRST, list[tuple[Place, int, Chunk]]()
         at, ready = (start.ms - 1, 2**62), list[tuple[Place, int, Chunk]]()
         more = True
         while more and len(ready) < limit:
@@ -310,6 +320,8 @@ class SqliteLabels:
                 yield replace(one.chunk, content=contents.get(one.number, EMPTY))  # trimmed a moment ago
 
 
+FIRST = Place(-1, "", 0, 0)
+"""Before every place."""
 PLACES = 50
 """Stretches of time from each of which some delays are taken: labels often come in batches."""
 EMPTY = ENCODER.encode(Content([], b"", None, b"", b""))
@@ -320,6 +332,12 @@ Told = tuple[str, int, str]
 
 def where(model: str, place: Place) -> tuple[str, int, str, int, int]:
     return model, place.ms, place.process, place.number, place.row
+
+
+def beyond(after: Place | None) -> dict[str, int | str]:
+    """The parameters of a statement that goes on behind a place."""
+    start = after or FIRST
+    return {"ms": start.ms, "process": start.process, "number": start.number, "row": start.row}
 
 
 def told(rows: Iterable[tuple[Any, ...]]) -> dict[Place, Told]:

@@ -14,7 +14,7 @@ from understudy.chunks import find
 from understudy.errors import NotFound
 from understudy.events import moment, timestamp
 from understudy.parity import Answer
-from understudy.records import EPOCH, NUMBERS, SPAN_MS, Chunk, Gap, Identity, Layout, Progress, Record
+from understudy.records import EPOCH, NUMBERS, SPAN_MS, Chunk, Gap, Identity, Keyed, Layout, Progress, Record
 
 KNOW_LAYOUT = "INSERT OR IGNORE INTO layouts (content) VALUES (?)"
 LAYOUT = "SELECT number FROM layouts WHERE content = ?"
@@ -35,6 +35,7 @@ FROM chunks JOIN layouts ON layouts.number = layout
 WHERE process = :process AND until_ms BETWEEN :ms AND :ms + :span AND since_ms <= :ms
 AND (:number BETWEEN first AND last OR :number + :numbers BETWEEN first AND last)
 """
+KNOW_KEY = "INSERT OR IGNORE INTO keys (model, key, ms, process, number, row) VALUES (?, ?, ?, ?, ?, ?)"
 GAPS = "SELECT process, since_ms, until_ms, lost, reason FROM gaps ORDER BY number"
 GAP_OF = "SELECT reason FROM gaps WHERE process = ? AND ? BETWEEN since_ms AND until_ms ORDER BY number LIMIT 1"
 MOST_GAPS = 10_000
@@ -64,8 +65,15 @@ class SqliteRecords:
         """`wait_s`: how long a statement waits for another process's lock."""
         self._db, self._lock = sqlite.connect(path, "records", wait_s=wait_s), Lock()
 
-    def append(self, chunks: Sequence[Chunk], *, gaps: Sequence[Gap] = (), progress: Progress | None = None) -> None:
-        if not chunks and not gaps and progress is None:
+    def append(
+        self,
+        chunks: Sequence[Chunk],
+        *,
+        gaps: Sequence[Gap] = (),
+        progress: Progress | None = None,
+        keyed: Sequence[Keyed] = (),
+    ) -> None:
+        if not chunks and not gaps and progress is None and not keyed:
             return
         with self._lock, sqlite.writing(self._db):
             known = {layout: self._number(layout.to_text()) for layout in {chunk.layout for chunk in chunks}}
@@ -73,6 +81,8 @@ class SqliteRecords:
                 some = chunks[start : start + TOGETHER]
                 rows = [(*of(chunk), known[chunk.layout], chunk.content) for chunk in some]
                 self._db.execute(INSERT + ", ".join([VALUES] * len(rows)), list(chain.from_iterable(rows)))
+            if keyed:
+                self._db.executemany(KNOW_KEY, map(key_row, keyed))
             for gap in gaps:
                 self._keep(gap)
             if progress is not None:
@@ -211,6 +221,10 @@ class SqliteRecords:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def key_row(one: Keyed) -> tuple[str, str, int, str, int, int]:
+    return one.model, one.key, one.request.ms, one.request.process, one.request.number, one.row
 
 
 WHY_LOST = {
