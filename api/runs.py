@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -85,7 +86,7 @@ async def claim(body: Claim, request: Request) -> Any:
     service = service_of(request)
     until = time.monotonic() + body.wait_s
     while not await request.is_disconnected():
-        run = await run_in_threadpool(service.work.claim, body.claimant)
+        run = await run_in_threadpool(partial(service.work.claim, body.claimant, selftest=body.kind == "selftest"))
         if run is not None:
             return await run_in_threadpool(claimed, service, run)
         if time.monotonic() >= until or service.stopping.is_set():

@@ -11,8 +11,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,47}$")]
 Number = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=2000)]
-SLOT = r"^(first(/[1-9][0-9]{0,5})?|rows/(0|[1-9][0-9]{0,8})|(again/)?[0-9-]{10}T[0-9:.]{8,15}Z)$"
+SLOT = (
+    r"^(first(/[1-9][0-9]{0,5})?|rows/(0|[1-9][0-9]{0,8})|selftest/[1-9][0-9]{0,9}|(again/)?[0-9-]{10}T[0-9:.]{8,15}Z)$"
+)
 Slot = Annotated[str, Field(max_length=60, pattern=SLOT)]
+RunKind = Literal["train", "selftest"]
 KEY = r"^[A-Za-z0-9._-]{1,80}$"
 """What an Idempotency-Key may look like: it becomes part of the log."""
 Moment = Annotated[str, Field(max_length=40)]
@@ -112,7 +115,7 @@ class RunWish(Body):
     """A run for a slot."""
 
     model: Name
-    kind: Literal["train"]
+    kind: RunKind
     slot: Slot
 
 
@@ -120,6 +123,7 @@ class Claim(Body):
     """Who asks for work, and how long it would wait for some."""
 
     claimant: Annotated[str, Field(min_length=1, max_length=200)]
+    kind: RunKind = Field("train", description="Runs of the other kind are not given.")
     wait_s: float | int = Field(0, ge=0, le=20)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from understudy.events import VerdictReached, timestamp
+from understudy.runs import at_work, selftest_slot
 from understudy.state import Attention, Model, Promotion, Registry, Run, Version
 
 T = TypeVar("T")
@@ -28,11 +29,12 @@ def model(state: Registry, found: Model, *, default: str) -> dict[str, Any]:
         "source_digest": found.source_digest,
         "versions": found.version_count,
         "last_slot": found.last_slot,
-        "open_runs": list(found.open_runs),
+        "open_runs": list(at_work(state, found)),
         "judged_until": found.judged_until(None),
         "profile": found.profile,
         "runs": found.run_count,
         "first": first_slot(state, found),
+        "selftest": None if found.definition is None else selftest(state, found),
     }
 
 
@@ -48,6 +50,14 @@ def first_slot(state: Registry, found: Model) -> dict[str, Any] | None:
         "finished_at": None if last.finished_at is None else timestamp(last.finished_at),
         "waits_for_a_person": waiting,
     }
+
+
+def selftest(state: Registry, found: Model) -> dict[str, Any]:
+    """The test of the gates that belongs to the definition in force: its slot, and the run, once there is one."""
+    slot = selftest_slot(found)
+    run = state.slots.get((found.name, "selftest", slot))
+    state_of = {} if run is None else {"state": state.runs[run].state, "reason": state.runs[run].reason}
+    return {"slot": slot, "run": run, **state_of}
 
 
 def version(found: Version) -> dict[str, Any]:

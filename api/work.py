@@ -33,12 +33,12 @@ class Work:
             return state.runs[run], None
         return None, state.skipped.get(wish.key, "another run stands for this slot")
 
-    def claim(self, claimant: str) -> Run | None:
-        """Give `claimant` the oldest run that may start, if there is one."""
+    def claim(self, claimant: str, *, selftest: bool = False) -> Run | None:
+        """Give `claimant` the oldest run that may start, if there is one; `selftest`: of those that test gates."""
         taken: list[str] = []
 
         def decide(state: Registry, now: datetime) -> tuple[RunClaimed, ...]:
-            events = runs.claim(state, claimant, at_once=self._at_once)
+            events = runs.claim(state, claimant, at_once=self._at_once, selftest=selftest)
             taken[:] = [event.run for event in events]
             return events
 

@@ -2,6 +2,7 @@
 
     request   idempotent by (model, job, slot); a slot that comes due while a run of its model is at work is skipped
     claim     one queued run, never two of one model at once; its token is the position of its RunClaimed
+    selftest  one run for each definition, once a champion serves; apart from all others, which never wait for it
     finish    only with the token that holds the run now
     abandon   what fell silent goes back to the queue, three times at most
 
@@ -38,8 +39,14 @@ RESOLUTION = timedelta(microseconds=1)
 ROWS = "rows/"
 """Begins the slot of a run for new rows."""
 
+SELFTEST = "selftest/"
+"""Begins the slot of a run that tests the gates."""
+
 ATTEMPTS = 3
 """A run whose process dies three times is the cause and not the victim."""
+
+TRAINED = "See GET /runs and the scheduler's log; the version that serves goes on serving."
+TESTED = "`understudy selftest` shows what each gate stops; the version that serves goes on serving."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +73,31 @@ def request(state: Registry, wish: Wish, now: datetime) -> tuple[Event, ...]:
     model = state.model(wish.model)
     if wish.key in state.slots or wish.key in state.skipped:
         return ()
-    due = due_time(wish.slot)
+    if wish.job == "selftest" or wish.slot.startswith(SELFTEST):
+        wanted = model.champion is not None and (wish.job, wish.slot) == ("selftest", selftest_slot(model))
+        return (requested(model, wish, now),) if wanted else ()
+    due, busy = due_time(wish.slot), at_work(state, model)
     if due is not None and model.last_slot is not None and wish.slot <= model.last_slot:
         return ()  # it was missed: a later run has stood for it since
-    if due is not None and model.open_runs:
-        reason = f"{model.open_runs[0]} was at work"
+    if due is not None and busy:
+        reason = f"{busy[0]} was at work"
         skipped = SlotSkipped(model=wish.model, job=wish.job, slot=wish.slot, reason=reason)
         return (*missed(model, wish, due, reason), skipped)
-    if wish.slot.startswith("first") and (model.open_runs or model.champion):
+    if wish.slot.startswith("first") and (busy or model.champion):
         return ()
-    if wish.slot.startswith(ROWS) and (model.open_runs or wish.slot != rows_slot(model)):
+    if wish.slot.startswith(ROWS) and (busy or wish.slot != rows_slot(model)):
         return ()  # the rows were counted before that run began, which may have seen them
     return (*missed(model, wish, due, f"the run of {wish.slot} stands for all"), requested(model, wish, now))
+
+
+def at_work(state: Registry, model: Model) -> tuple[str, ...]:
+    """Runs of a model that have not ended; a test of its gates is none that another one waits for."""
+    return tuple(run for run in model.open_runs if state.runs[run].job != "selftest")
+
+
+def selftest_slot(model: Model) -> str:
+    """Of the run that tests the gates of the definition in force: where the log holds that."""
+    return f"{SELFTEST}{model.defined_at}"
 
 
 def rows_slot(model: Model) -> str:
@@ -120,13 +140,17 @@ def missed(model: Model, wish: Wish, due: datetime | None, instead: str) -> tupl
     )
 
 
-def claim(state: Registry, claimant: str, *, at_once: int) -> tuple[RunClaimed, ...]:
-    """Take the oldest run that may start now."""
-    running = [run for run in state.open_runs() if run.state is RunState.RUNNING]
-    if len(running) >= at_once:
+def claim(state: Registry, claimant: str, *, at_once: int, selftest: bool = False) -> tuple[RunClaimed, ...]:
+    """Take the oldest run that may start now. `selftest`: of those that test gates, one at a time; else of the others.
+
+    Neither kind counts for the other: a training never waits for a test.
+    """
+    runs = [run for run in state.open_runs() if (run.job == "selftest") == selftest]
+    running = [run for run in runs if run.state is RunState.RUNNING]
+    if len(running) >= (1 if selftest else at_once):
         return ()
     busy = {run.model for run in running}
-    for run in state.open_runs():
+    for run in runs:
         if run.state is RunState.QUEUED and run.model not in busy:
             return (RunClaimed(model=run.model, run=run.id, attempt=run.attempt + 1, claimant=claimant),)
     return ()
@@ -180,7 +204,7 @@ def attention(run: Run, outcome: Outcome, reason: str) -> tuple[AttentionNeeded,
             version=None,
             run=run.id,
             reason=f"Run {run.id} {outcome}: {reason}",
-            remedy="See GET /runs and the scheduler's log; the version that serves goes on serving.",
+            remedy=TESTED if run.job == "selftest" else TRAINED,
         ),
     )
 

@@ -18,6 +18,7 @@ from understudy.adapters.folders import OTHERS_WRITE
 from understudy.errors import UnderstudyError
 from understudy.events import Role, moment
 from understudy.rules import EARLY_S, STALE_S
+from understudy.runs import at_work
 from understudy.schedule import Schedule
 from understudy.settings import SHORTEST_TOKEN, Settings
 from understudy.state import Model, Registry, RunState, Stage
@@ -183,7 +184,9 @@ def scheduler(state: Registry, now: datetime) -> Iterator[Checkup]:
 
 def is_served(state: Registry, model: Model, now: datetime) -> bool:
     """Whether a scheduler has been at work for `model` within two of its intervals."""
-    if any(state.runs[run].state is RunState.RUNNING for run in model.open_runs) or waits_for_a_person(state, model):
+    if any(state.runs[run].state is RunState.RUNNING for run in at_work(state, model)) or waits_for_a_person(
+        state, model
+    ):
         return True
     sign = last_sign(state, model)
     if sign is None or model.definition is None:
@@ -208,7 +211,7 @@ def waits_for_a_person(state: Registry, model: Model) -> bool:
 
 def last_sign(state: Registry, model: Model) -> datetime | None:
     """The newest moment that only a scheduler can have left in the log."""
-    runs = [run for run in state.runs.values() if run.model == model.name]
+    runs = [run for run in state.runs.values() if run.model == model.name and run.job != "selftest"]
     signs = [run.claimed_at for run in runs] + [run.finished_at for run in runs]
     signs += [run.requested_at for run in runs if run.requested_by == "scheduler"]
     signs.append(None if model.last_slot is None else moment(model.last_slot))
