@@ -1,5 +1,6 @@
 """The paired comparison: its losses, its three answers, and what it promises."""
 
+import re
 import time
 from typing import Any, get_args
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import nct
 
 from understudy.compare import (
     BLOCKS,
@@ -20,7 +22,7 @@ from understudy.compare import (
     row_losses,
 )
 from understudy.metrics import FloatArray
-from understudy.model import Loss
+from understudy.policy import CannotTell, Loss
 
 BINARY = np.array([[0.2, 0.8], [0.6, 0.4]])
 THREE = np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
@@ -190,6 +192,66 @@ def test_a_high_bar_stops_any_worse_model() -> None:
     losses = np.random.default_rng(0).gamma(1.0, 1.0, 400)
 
     assert compare(losses, losses[::-1], bar=0.95).stops == "Would have stopped any worse model with 95 %."
+
+
+@pytest.mark.parametrize("bar", [0.5, 0.6, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("cannot_tell", ["shadow", "promote"])
+def test_a_model_as_much_worse_as_the_record_says_passes_in_five_of_a_hundred_cases(
+    bar: float, cannot_tell: CannotTell
+) -> None:
+    rng = np.random.default_rng(1)
+    champion = rng.gamma(1.0, 1.0, 1000)
+    found = compare(champion + rng.normal(0, 0.3, 1000), champion, bar=bar, cannot_tell=cannot_tell)
+    assert found.interval is not None
+    assert found.champion_loss is not None
+    error = (found.interval[1] - found.interval[0]) / 2 / stdtrit(BLOCKS - 1, 0.9)
+    said = re.search(r"≥ ([\d.]+) %", found.stops)
+    harm = float(said[1]) / 100 * found.champion_loss / error if said else 0.0
+
+    needed = stdtrit(BLOCKS - 1, bar if cannot_tell == "shadow" else 1 - bar)
+    passes = nct.sf(needed, BLOCKS - 1, -harm) if harm else stdtr(BLOCKS - 1, -needed)
+
+    assert passes < 0.056  # of a harm that the record rounds to a tenth of a percent
+
+
+def test_where_it_cannot_tell_the_record_says_how_many_rows_would_settle_it() -> None:
+    rng = np.random.default_rng(2)
+    champion = rng.gamma(1.0, 1.0, 700)
+    noise = rng.normal(0, 0.3, 700)
+    noise -= block_means(noise).mean() + 0.6 * block_means(noise).std(ddof=1) / BLOCKS**0.5  # a gain of 0.6 errors
+
+    found = compare(champion + noise, champion)
+
+    assert found.answer == "cannot_tell"
+    assert found.settles_rows == pytest.approx(700 * ((ndtri(0.8) + ndtri(0.8)) / 0.6) ** 2, rel=0.05)
+    assert re.fullmatch(
+        r"About 5,500 rows would settle a difference of this size \(\d\.\d %\), four times in five; "
+        r"this holdout had 700\.",
+        str(found.settles),
+    )
+
+
+def test_so_many_rows_do_settle_it_four_times_in_five() -> None:
+    rng, size = np.random.default_rng(3), 0.1
+    error = 1.0 / 700**0.5
+    rows = round(700 * ((ndtri(0.8) + ndtri(0.8)) * error / size) ** 2)
+
+    found = [compare(rng.normal(-size, 1.0, rows), np.zeros(rows)).answer for _ in range(1000)]
+
+    assert found.count("better") / 1000 == pytest.approx(0.8, abs=0.04)
+
+
+def test_where_there_is_nothing_to_settle_the_record_promises_no_number_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    losses, noise = rng.gamma(1.0, 1.0, 400), rng.normal(0, 0.1, 400)
+    tiny = losses + noise - block_means(noise).mean() + 1e-9
+
+    alike, clear, hardly = compare(losses, losses), compare(losses * 0.8, losses), compare(tiny, losses)
+
+    assert (alike.settles, clear.settles, clear.settles_rows) == (None, None, None)
+    assert "settles" not in clear.to_json()
+    assert (hardly.settles_rows, hardly.answer) == (None, "cannot_tell")
+    assert "No number of rows would settle so small a difference" in str(hardly.settles)
 
 
 def test_a_champion_without_any_loss_is_no_division_by_zero() -> None:

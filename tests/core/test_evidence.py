@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import BadInput
-from understudy.evidence import Evidence, build, row_digest
+from understudy.evidence import Evidence, OwnLosses, build, row_digest
 
 DIGEST, OTHER = "a" * 64, "b" * 64
 CLOCK = [f"2026-01-01T00:0{minute}:00.000000Z" for minute in range(3)]
@@ -65,6 +65,29 @@ def test_arrays_are_written_as_lists_are() -> None:
     arrays = build(**regression(labels=np.array([1, 2.5, 3.0]), candidate_out=np.array([1.0, 2.0, 3.0])))
 
     assert json.loads(arrays) == json.loads(lists)
+
+
+def test_groups_and_own_losses_are_kept_row_by_row() -> None:
+    own = OwnLosses(
+        name="cost", candidate=np.array([1.0, np.nan, 2.0]), champion=np.ones(3), constant=np.array([0.5, 0.5, 1e9])
+    )
+
+    found = Evidence.parse(build(**parts(groups={"sky": ["fog", None, "fog"]}, own=own)))
+
+    assert found.groups == {"sky": ["fog", None, "fog"]}
+    assert found.own is not None
+    assert found.own.name == "cost"
+    assert np.array_equal(found.own.candidate, own.candidate, equal_nan=True)
+    assert found.own.champion is not None
+    assert (found.own.champion.tolist(), found.own.constant.tolist()) == ([1.0] * 3, [0.5, 0.5, 1e9])
+
+
+def test_evidence_without_them_is_written_as_it_always_was() -> None:
+    document = json.loads(build(**parts()))
+
+    assert {"groups", "own"}.isdisjoint(document)
+    assert Evidence.parse(build(**parts())).groups == {}
+    assert Evidence.parse(build(**parts())).own is None
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), None])
@@ -124,6 +147,13 @@ def test_a_conclusion_that_is_sent_is_ignored(forged: dict[str, Any]) -> None:
         ({"times_measured": "yesterday"}, "times_measured"),
         ({"profile": "../events.db"}, "profile"),
         ({"model": ""}, "model"),
+        ({"groups": {"sky": ["fog"]}}, "groups"),
+        ({"groups": {"sky": ["fog", 3, None]}}, "groups"),
+        ({"groups": {"sky": ["fog", "x" * 101, None]}}, "groups"),
+        ({"own": {"name": "cost", "candidate": [1, 2], "champion": [1, 2, 3], "constant": [1, 2, 3]}}, "own.candidate"),
+        ({"own": {"name": "cost", "candidate": [1, 2, 3], "champion": None, "constant": [1, 2, 3]}}, "own.champion"),
+        ({"own": {"name": "cost", "candidate": [1, 2, 3], "champion": [1, 2, 3]}}, "constant"),
+        ({"own": {"name": "cost", "candidate": [1, 2, "3"], "champion": [1] * 3, "constant": [1] * 3}}, "own"),
     ],
 )
 def test_evidence_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], problem: str) -> None:

@@ -66,6 +66,15 @@ def slow_model() -> Case:
     return cases.case(trial=cases.trial(report=cases.latency([40.0] * 5, [0.02] * 5)))
 
 
+def worse_in_the_fog() -> Case:
+    """Better on the whole; where the sky says fog it answers every fourth row the wrong way round."""
+    case = cases.sliced()
+    assert case.evidence is not None
+    out, sky = case.evidence.candidate_out, np.array(case.evidence.groups["sky"])
+    wrong = (sky == "fog") & (np.arange(len(sky)) % 4 == 0)
+    return replace(case, evidence=replace(case.evidence, candidate_out=np.where(wrong[:, None], out[:, ::-1], out)))
+
+
 def against_another_champion() -> Case:
     """Evidence that was honest until somebody promoted version 3."""
     three = Champion(version="3", digest="3" * 64, manifest=cases.manifest(cut=worlds.KNOWN - 1))
@@ -78,6 +87,7 @@ SABOTAGE: dict[str, tuple[Case, Name]] = {
     "leaked target": (leaked_target(), "data"),
     "swapped columns, in the fitted rows only": (swapped_columns(), "data"),
     "slow model": (slow_model(), "latency"),
+    "worse in one slice": (worse_in_the_fog(), "slices"),
     "NaN on nulls": (nulls_answered_with_nan(), "sanity"),
     "renamed column": (renamed_column(), "signature"),
     "renamed column in the source": (renamed_in_the_source(), "data"),
