@@ -22,12 +22,12 @@ def failed(case: Case) -> dict[str, str]:
 
 
 def worse_where(column: str, value: str) -> Case:
-    """A candidate that answers every third row of one group the wrong way round, and knows the truth elsewhere."""
+    """A candidate that answers every fourth row of one group the wrong way round, and knows the truth elsewhere."""
     case = cases.sliced()
     assert case.evidence is not None
     there = np.array(case.evidence.groups[column]) == value
     out = case.evidence.candidate_out
-    some = there & (np.cumsum(there) % 3 == 0)
+    some = there & (np.cumsum(there) % 4 == 0)
     return replace(case, evidence=replace(case.evidence, candidate_out=np.where(some[:, None], out[:, ::-1], out)))
 
 

@@ -154,7 +154,7 @@ def vetoes(times: int, *, drop: float) -> tuple[float, float]:
         right = rng.uniform(size=3000) < 0.85
         draw = rng.uniform(size=3000)
         other = np.where(right, draw > 0.06, draw < 0.34) & ~(first & (rng.uniform(size=3000) < drop / 0.85))
-        found.append(by_slice(1.0 - other, 1.0 - right, {"kind": values}))
+        found.append(by_slice((~other).astype(np.float64), (~right).astype(np.float64), {"kind": values}))
     harmed = [{one.value for one in slices if one.harmed} for slices in found]
     return sum(map(bool, harmed)) / times, sum("0" in one for one in harmed) / times
 
