@@ -8,7 +8,7 @@
 What a version is accused of, and what follows, is in `understudy/failures.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from threading import Lock
 from time import monotonic
@@ -56,11 +56,14 @@ class Breakers:
             for breaker in self._all:
                 breaker.hold(accused.get((breaker.model, breaker.version)))
 
+    def all(self) -> "Sequence[Breaker]":
+        """Those of every version that is loaded."""
+        with self._lock:
+            return [*self._all]
+
     def calling(self) -> "Iterator[Breaker]":
         """Those whose version is being called now."""
-        with self._lock:
-            found = [*self._all]
-        return (breaker for breaker in found if breaker.is_calling)
+        return (breaker for breaker in self.all() if breaker.is_calling)
 
 
 class Breaker:
@@ -121,11 +124,11 @@ class Breaker:
                 self._probing, self.tally = False, Tally()
                 self.is_open = self._held is not None
 
-    def failed(self, trial: bool = False) -> None:
+    def failed(self, trial: bool = False, *, not_finite: bool = False) -> None:
         """A call under way failed."""
         now_s = monotonic()
         with self._lock:
-            self.tally.fail(now_s)
+            self.tally.fail(now_s, not_finite=not_finite)
             if trial or self.tally.answers_nobody:
                 self.is_open, self._next_s = True, now_s + OPEN_FOR_S
             if trial:

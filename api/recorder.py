@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from api.retention import handed_over
-from api.scribe import DEFAULT, Added, Definitions, Plan, Scribe
+from api.scribe import DEFAULT, Added, Definitions, Plan, Scribe, Seen
 from understudy.adapters.handover import Handover
 from understudy.errors import StorageUnavailable, UnderstudyError
 from understudy.ports import Records
@@ -49,11 +49,17 @@ class Recorder:
         plan: Plan = DEFAULT,
         *,
         definition: Definitions = lambda model: {},
+        seen: Seen = lambda calls, requests: None,
         folder: Path | None = None,
     ) -> None:
-        """`folder`: where processes say how much they have handed over; None: what a kill loses is not counted."""
+        """Make one; `start` begins to write.
+
+        Args:
+            seen: shown what was answered, on this thread.
+            folder: where processes say how much they have handed over; None: what a kill loses is not counted.
+        """
         self._records, self._plan, self._folder = records, plan, folder
-        self._scribe = Scribe(records, plan, definition)
+        self._scribe = Scribe(records, plan, definition, seen)
         self._handover: Handover | None = None
         self._waiting: deque[Added] = deque()
         self._waiters: deque[Waiter] = deque()
@@ -223,7 +229,7 @@ def not_kept() -> StorageUnavailable:
     )
 
 
-def recorder_of(settings: Settings, records: Records, journal: "Journal") -> Recorder:
+def recorder_of(settings: Settings, records: Records, journal: "Journal", seen: Seen) -> Recorder:
     """The recorder that the settings ask for; what is withheld is what the newest definition says."""
 
     def definition(model: str) -> Mapping[str, Any]:
@@ -235,4 +241,4 @@ def recorder_of(settings: Settings, records: Records, journal: "Journal") -> Rec
         share=settings.records_sample,
         withhold=frozenset(settings.records_withhold),
     )
-    return Recorder(records, plan, definition=definition, folder=handed_over(settings))
+    return Recorder(records, plan, definition=definition, seen=seen, folder=handed_over(settings))

@@ -1,8 +1,8 @@
 """Going back from a champion that fails: who notices, and what is done about it. The rules: `understudy/failures.py`.
 
-A thread in every process: it buries dead processes, asks the log whether a champion must go, hears the accusations of
-this process's own breakers, and promotes the champion before. All processes notice the same and wish the same, under
-one key, so it happens once.
+A thread in every process: it buries dead processes, asks the log whether a champion must go, looks at what this
+process's own versions do, hears the accusations of that and of its breakers, and promotes the champion before. All
+processes notice the same and wish the same, under one key, so it happens once.
 
 A process that starts settles this before it loads any champion: where one model kills whoever calls it, and there is
 one process only, nobody else could.
@@ -17,6 +17,7 @@ from threading import Event, Thread
 
 from api.breaker import Accusation, Breakers
 from api.burial import Burial
+from api.conduct import Conduct
 from api.journal import Journal
 from api.promoting import Promoter
 from understudy.errors import UnderstudyError
@@ -37,9 +38,15 @@ class Recovery:
     """Goes back by itself; nobody calls it."""
 
     def __init__(
-        self, burial: Burial, journal: Journal, promoter: Promoter, breakers: Breakers, stopping: Event
+        self,
+        burial: Burial,
+        journal: Journal,
+        promoter: Promoter,
+        breakers: Breakers,
+        conduct: Conduct,
+        stopping: Event,
     ) -> None:
-        self._stopping = stopping
+        self._stopping, self._conduct = stopping, conduct
         self._burial, self._journal, self._promoter, self._breakers = burial, journal, promoter, breakers
         self._going: dict[str, Thread] = {}
         self._again_s: dict[str, float] = {}
@@ -76,6 +83,7 @@ class Recovery:
 
     def _turn(self) -> None:
         self._do(self._burial.bury)
+        self._do(self._conduct.look)
         state, now = self._journal.state, self._journal.now()
         accused = {name: why for name, model in state.models.items() if (why := grievance(model, now)) is not None}
         self._breakers.hold({(name, state.models[name].champion or ""): why for name, why in accused.items()})

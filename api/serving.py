@@ -22,7 +22,7 @@ from api.wording import NUMBERS_AT_ONCE, Wording
 from understudy.adapters.bundle import unpack
 from understudy.adapters.memory import give_back
 from understudy.adapters.runtime import Runtime, open_bundle
-from understudy.errors import BundleRefused, Conflict, ModelFailed, NotFound, NothingServes
+from understudy.errors import BundleRefused, Conflict, ModelFailed, NotFinite, NotFound, NothingServes
 from understudy.ports import ArtifactStore
 from understudy.rows import RowDecoder
 from understudy.signature import Signature
@@ -95,10 +95,10 @@ class Served:
         call = breaker.enter()
         try:
             return self.runtime.run(rows, options)
-        except ModelFailed:
+        except ModelFailed as error:
             given_up = options is not None and options.terminate  # counted by whoever did
             if call[0] or not (shared or given_up):
-                breaker.failed(call[0])
+                breaker.failed(call[0], not_finite=isinstance(error, NotFinite))
             raise
         finally:
             breaker.leave(call)

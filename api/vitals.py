@@ -8,6 +8,7 @@ from threading import Event
 
 from api.breaker import Breakers
 from api.burial import Burial
+from api.conduct import Conduct
 from api.journal import Journal
 from api.mark import Marks
 from api.promoting import Promoter
@@ -29,6 +30,7 @@ class Vitals:
         settings: Settings,
         marks: Marks,
         breakers: Breakers,
+        conduct: Conduct,
         *,
         journal: Journal,
         promoter: Promoter,
@@ -37,7 +39,8 @@ class Vitals:
     ) -> None:
         self._marks, self._roster, self._wanted, self._stopping = marks, roster, settings.api_workers, stopping
         self._told_s = time.monotonic()
-        self._recovery = Recovery(Burial(marks_of(settings), journal, roster), journal, promoter, breakers, stopping)
+        burial = Burial(marks_of(settings), journal, roster)
+        self._recovery = Recovery(burial, journal, promoter, breakers, conduct, stopping)
         self.watchdog = Watchdog(
             marks,
             breakers,

@@ -32,6 +32,7 @@
     ├── NewerDatabase               written by a later release than this one
     ├── MissingExtra                an optional library is not installed
     ├── ModelFailed                 a healthy request, and a model that could not answer it
+    │   └── NotFinite               it answered with what is no number
     ├── DeadlinePassed              a healthy request that was not answered in time
     ├── SourceFailed                the data could not be read
     └── DataRefused                 the data was read, and must not be trained on
@@ -184,6 +185,10 @@ class MissingExtra(UnderstudyError):
 
 class ModelFailed(UnderstudyError):
     code = "model_error"
+
+
+class NotFinite(ModelFailed):
+    """Told as any other failure; it is counted by itself."""
 
 
 class DeadlinePassed(UnderstudyError):

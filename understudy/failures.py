@@ -48,9 +48,15 @@ class Tally:
     began_s: float = float("-inf")
     """When the first failure of the window came, and how many calls there had been."""
     began_calls: int = 0
+    failed: int = 0
+    """In all."""
+    not_finite: int = 0
+    """In all, those that failed since their answer was not finite."""
 
-    def fail(self, now_s: float) -> None:
+    def fail(self, now_s: float, *, not_finite: bool = False) -> None:
         """Count a failure of the newest call; `now_s` by a monotonic clock."""
+        self.failed += 1
+        self.not_finite += not_finite
         if now_s - self.began_s > WITHIN_S:
             self.began_s, self.began_calls, self.failures = now_s, self.calls - 1, 0
         self.failures += 1

@@ -31,10 +31,10 @@ class Limits:
     """
 
     error_share: float | None = None
-    """Of its calls, those that fail."""
+    """Of its requests, those that fail."""
     latency_ms: float | None = None
-    """Of one call."""
-    invalid_share: float | None = 0.0
+    """The median of what requests of one row take."""
+    invalid_share: float | None = 0.01
     """Of its answers, those that are not finite, or outside of `outputs`."""
     outputs: tuple[float, float] | None = None
     """Lowest and highest answer of a regression that can be true."""

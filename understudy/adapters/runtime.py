@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from understudy.adapters import bundle, skops_form, stored_zip
-from understudy.errors import BundleRefused, ModelFailed
+from understudy.errors import BundleRefused, ModelFailed, NotFinite
 from understudy.parity import Answer, compare
 from understudy.rows import NULL_TEXT
 from understudy.signature import Signature, Value
@@ -277,7 +277,7 @@ FEW = 256
 def _finite(raw: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     surely = raw.size <= FEW and math.isfinite(sum(raw.ravel().tolist()))
     if not surely and not np.isfinite(raw).all():
-        raise ModelFailed("The model answered with numbers that are not finite.", remedy=REMEDY)
+        raise NotFinite("The model answered with numbers that are not finite.", remedy=REMEDY)
     return raw
 
 
