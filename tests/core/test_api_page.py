@@ -4,11 +4,39 @@ from pathlib import Path
 
 from fastapi.routing import APIRoute
 
-from api import docs, events, health, inference, invocations, metrics, models, predictions, promotions, recorded, runs
+from api import (
+    docs,
+    events,
+    feedback,
+    health,
+    inference,
+    invocations,
+    labelled,
+    metrics,
+    models,
+    predictions,
+    promotions,
+    recorded,
+    runs,
+)
 from api.access import ROLES, ROUTES, Right
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-PARTS = (predictions, invocations, inference, recorded, models, promotions, runs, events, health, metrics, docs)
+PARTS = (
+    predictions,
+    invocations,
+    inference,
+    recorded,
+    feedback,
+    labelled,
+    models,
+    promotions,
+    runs,
+    events,
+    health,
+    metrics,
+    docs,
+)
 
 
 def may(right: Right) -> str:
