@@ -5,11 +5,12 @@ import pytest
 
 from tests.adapters.stream import at, model, rows
 from understudy.adapters import definitions, recipe, snapshot
-from understudy.adapters.bundle import first_difference
+from understudy.adapters.bundle import first_difference, unpack
 from understudy.adapters.folder_store import FolderStore
-from understudy.adapters.reproduction import reproduce
+from understudy.adapters.reproduction import Again, reproduce
 from understudy.errors import BadInput, NotFound
 from understudy.events import timestamp
+from understudy.fingerprint import digest_of
 
 DEFINITION = """
 from sklearn.linear_model import LogisticRegression
@@ -44,10 +45,21 @@ def original(run: dict[str, Any], store: FolderStore, **changes: Any) -> bytes:
     return recipe.make(of, recipe.divide(of, snapshot.read(store.get(inputs.data), of), inputs.cut), inputs)
 
 
-def test_a_run_is_trained_again_in_another_process_with_the_same_bytes(
+def refitted(run: dict[str, Any], store: FolderStore, candidate: bytes) -> bytes:
+    """What the run itself has made of its candidate."""
+    inputs, of = recipe.Inputs(**run["result"]), model(rows(1))
+    divided = recipe.divide(of, snapshot.read(store.get(inputs.data), of), inputs.cut)
+    return recipe.refit(of, divided, inputs, unpack(candidate, digest=digest_of(candidate)).manifest["metrics"])
+
+
+def test_a_run_and_its_refit_are_made_again_in_another_process_with_the_same_bytes(
     run: dict[str, Any], store: FolderStore, tmp_path: Path
 ) -> None:
-    assert reproduce(run, tmp_path / "store") == original(run, store)
+    candidate = original(run, store)
+
+    again = reproduce(run, tmp_path / "store", refit=True)
+
+    assert again == Again(candidate, refitted(run, store, candidate))
 
 
 def test_a_run_that_was_trained_otherwise_differs_and_it_can_be_said_where(
@@ -57,7 +69,7 @@ def test_a_run_that_was_trained_otherwise_differs_and_it_can_be_said_where(
 
     again = reproduce(run, tmp_path / "store")
 
-    assert first_difference(claimed, again) == "manifest.json: fingerprint"
+    assert first_difference(claimed, again.bundle) == "manifest.json: fingerprint"
 
 
 def test_a_run_that_trained_nothing_cannot_be_trained_again(run: dict[str, Any], tmp_path: Path) -> None:

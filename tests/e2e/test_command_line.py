@@ -221,6 +221,7 @@ def test_a_candidate_trained_by_hand_is_refused_and_why_says_for_what_reason(und
     trained = understudy("train", "coins", "--param", "C=0.001", "--wait", "--json")
     refused = understudy("why", "coins", "--json").json["refused"]
     shown = understudy("why", "coins")
+    apart = understudy("diff", "coins", "champion", trained.json["version"])
 
     assert trained.code == 1
     assert (trained.json["state"], trained.json["params"]) == ("refused", {"C": 0.001})
@@ -228,6 +229,9 @@ def test_a_candidate_trained_by_hand_is_refused_and_why_says_for_what_reason(und
     assert refused[0]["reasons"]
     assert f"Refused: version {trained.json['version']}" in shown.out
     assert refused[0]["reasons"][0] in shown.out
+    assert apart.code == 0
+    assert re.search(r"^C +1\.0 +0\.001$", apart.out, re.MULTILINE)
+    assert "The rows whose answer changed most:" in apart.out
 
 
 def test_a_refused_version_serves_with_a_reason_only_and_a_demotion_brings_the_old_one_back(understudy: Shell) -> None:

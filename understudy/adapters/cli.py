@@ -6,6 +6,7 @@ import typer
 
 from understudy.adapters.commands import (
     definition,
+    diff,
     doctor,
     explain,
     grounds,
@@ -19,7 +20,7 @@ from understudy.adapters.commands import (
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, explain, orders, replay, doctor, verification, selftest)
+GROUPS = (launching, definition, status, grounds, diff, explain, orders, replay, doctor, verification, selftest)
 
 app = typer.Typer(
     name="understudy",

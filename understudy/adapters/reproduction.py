@@ -1,6 +1,6 @@
 """Train a finished run again, from what the store keeps of it, in a process like its own: same inputs, same bytes.
 
-python -m understudy.adapters.reproduction JOB.json        leaves bundle.zip beside it
+python -m understudy.adapters.reproduction JOB.json        leaves bundle.zip beside it, and refit.zip
 """
 
 import json
@@ -9,25 +9,38 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.training_environment import training_environment
 from understudy.errors import BadInput, UnderstudyError
+from understudy.fingerprint import digest_of
 
-JOB, BUNDLE, PROBLEM = "job.json", "bundle.zip", "problem.json"
+JOB, BUNDLE, REFIT, PROBLEM = "job.json", "bundle.zip", "refit.zip", "problem.json"
 NEEDED = ("source", "data", "cut", "params")
 """What the result of a run says of its inputs."""
 TIMEOUT_S = 1800.0
 
 
-def reproduce(run: Mapping[str, Any], store: Path, *, timeout_s: float = TIMEOUT_S) -> bytes:
-    """The bundle that the inputs of `run` give today.
+@dataclass(frozen=True)
+class Again:
+    """What a run gives today."""
+
+    bundle: bytes
+    """Of its candidate."""
+    refit: bytes | None
+    """Of the refit, where it was asked for."""
+
+
+def reproduce(run: Mapping[str, Any], store: Path, *, refit: bool = False, timeout_s: float = TIMEOUT_S) -> Again:
+    """The bundles that the inputs of `run` give today.
 
     Args:
         run: as `GET /runs/{id}` shows it.
         store: folder of the artifact store; its blobs are checked as they are read.
+        refit: whether the candidate is fitted once more, on all rows.
 
     Raises:
         BadInput: the run has trained nothing, or its inputs no longer give a bundle.
@@ -40,11 +53,12 @@ def reproduce(run: Mapping[str, Any], store: Path, *, timeout_s: float = TIMEOUT
     for name in ("source", "data"):
         blobs.get(result[name])
     with tempfile.TemporaryDirectory(prefix="understudy-verify-") as folder:
-        job = {"model": run["model"], "store": str(store.absolute()), **{name: result[name] for name in NEEDED}}
+        inputs = {name: result[name] for name in NEEDED}
+        job = {"model": run["model"], "store": str(store.absolute()), "refit": refit, **inputs}
         return _train_in_child(job, Path(folder), timeout_s)
 
 
-def _train_in_child(job: Mapping[str, Any], folder: Path, timeout_s: float) -> bytes:
+def _train_in_child(job: Mapping[str, Any], folder: Path, timeout_s: float) -> Again:
     (folder / JOB).write_text(json.dumps(job), "utf-8")
     try:
         child = subprocess.run(
@@ -58,8 +72,8 @@ def _train_in_child(job: Mapping[str, Any], folder: Path, timeout_s: float) -> b
         )
     except subprocess.TimeoutExpired as error:
         raise BadInput(f"Training again took longer than {timeout_s:g} s.", remedy="Allow more time.") from error
-    if (folder / BUNDLE).exists():
-        return (folder / BUNDLE).read_bytes()
+    if child.returncode == 0:
+        return Again((folder / BUNDLE).read_bytes(), (folder / REFIT).read_bytes() if job["refit"] else None)
     if (folder / PROBLEM).exists():
         said = json.loads((folder / PROBLEM).read_text("utf-8"))
         raise BadInput(said["problem"], remedy=said["remedy"])
@@ -69,7 +83,7 @@ def _train_in_child(job: Mapping[str, Any], folder: Path, timeout_s: float) -> b
 
 def main() -> int:
     """The child: everything that runs the recorded definition."""
-    from understudy.adapters import definitions, recipe, snapshot
+    from understudy.adapters import bundle, definitions, recipe, snapshot
 
     file = Path(sys.argv[1])
     job = json.loads(file.read_text("utf-8"))
@@ -79,11 +93,14 @@ def main() -> int:
         definitions.write_sources(store.get(inputs.source), file.parent / "definition")
         model = definitions.load_named(file.parent / "definition", job["model"]).model
         rows = recipe.divide(model, snapshot.read(store.get(inputs.data), model), inputs.cut)
-        bundle = recipe.make(model, rows, inputs)
+        made = recipe.make(model, rows, inputs)
+        file.with_name(BUNDLE).write_bytes(made)
+        if job["refit"]:
+            metrics = bundle.unpack(made, digest=digest_of(made)).manifest["metrics"]
+            file.with_name(REFIT).write_bytes(recipe.refit(model, rows, inputs, metrics))
     except UnderstudyError as error:
         file.with_name(PROBLEM).write_text(json.dumps({"problem": error.problem, "remedy": error.remedy}), "utf-8")
         return 1
-    file.with_name(BUNDLE).write_bytes(bundle)
     return 0
 
 

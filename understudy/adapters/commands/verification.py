@@ -15,6 +15,9 @@ from understudy.adapters.commands.terminal import AsJson, Exit, answer, console,
 from understudy.errors import BadInput, DigestMismatch, LogTampered, NotFound, UnderstudyError
 from understudy.settings import Settings
 
+NEAR = 20
+"""Versions around that of a run among which its others are: they are registered one after the other."""
+
 verify = typer.Typer(
     name="verify", help="Compute again what the log claims, and compare.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -95,35 +98,66 @@ def difference(client: ApiClient, settings: Settings, position: int) -> str | No
 
 @verify.command("run")
 def verify_run(run: str, as_json: AsJson = False) -> None:
-    """Train a run again from its stored inputs, and compare the bundles byte for byte."""
+    """Train a run again from its stored inputs, its refit too, and compare the bundles byte for byte."""
     settings = current_settings()
     with reading(settings) as client:
         found = client.get(f"/runs/{run}")
         if found["version"] is None:
             raise NotFound(f"Run {run} has no version.", remedy="Choose one that has; see `understudy status`.")
-        digest = listed_version(client, found["model"], found["version"])["digest"]
+        made = made_by(client, found)
     with console(stderr=True).status(f"Training {run} again."):
-        problem = trained_otherwise(found, digest, settings)
-    value = {"verified": problem is None, "problem": problem, "run": run, "version": found["version"], "digest": digest}
-    conclude(as_json, value, f"Run {run} gives the same bytes again: {digest}")
+        problem = trained_otherwise(found, made, settings)
+    digests = {version["version"]: version["digest"] for version in made}
+    value = {
+        "verified": problem is None,
+        "problem": problem,
+        "run": run,
+        "version": found["version"],
+        "digest": digests[found["version"]],
+        "bundles": [{name: version[name] for name in ("version", "digest", "refit_of")} for version in made],
+    }
+    conclude(as_json, value, f"Run {run} gives the same bytes again: {', '.join(digests.values())}")
 
 
-def trained_otherwise(run: dict[str, Any], digest: str, settings: Settings) -> str | None:
-    """The first part in which the registered bundle is not what the run's inputs give; None where it is."""
-    from understudy.adapters.bundle import first_difference
+def made_by(client: ApiClient, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """The versions that a run has made: its candidate and then the refit, where there is one."""
+    newest = int(run["version"])
+    near = client.get(f"/models/{run['model']}/versions", after=newest + NEAR, limit=2 * NEAR)["items"]
+    found = [version for version in reversed(near) if version["run"] == run["id"]]
+    return found or [listed_version(client, run["model"], run["version"])]
+
+
+def trained_otherwise(run: dict[str, Any], made: list[dict[str, Any]], settings: Settings) -> str | None:
+    """The first part in which a registered bundle is not what the run's inputs give; None where none is."""
     from understudy.adapters.folder_store import FolderStore
     from understudy.adapters.reproduction import reproduce
 
+    store, registered = FolderStore(settings.store), dict[str, bytes]()
+    for version in made:
+        try:
+            registered[version["version"]] = store.get(version["digest"])
+        except (DigestMismatch, NotFound) as error:
+            return f"The bundle of version {version['version']}: {error.problem}"
+    refit = any(version["refit_of"] is not None for version in made)
     try:
-        registered = FolderStore(settings.store).get(digest)
-    except (DigestMismatch, NotFound) as error:
-        return f"The bundle of version {run['version']}: {error.problem}"
-    try:
-        again = reproduce(run, settings.store, timeout_s=settings.run_timeout_s)
+        again = reproduce(run, settings.store, refit=refit, timeout_s=settings.run_timeout_s)
     except UnderstudyError as error:
         return f"It cannot be trained again: {error.problem}"
+    for version in made:
+        expected = again.bundle if version["refit_of"] is None else again.refit
+        assert expected is not None
+        if (problem := differs(version, registered[version["version"]], expected)) is not None:
+            return problem
+    return None
+
+
+def differs(version: dict[str, Any], registered: bytes, again: bytes) -> str | None:
+    """The first part in which two bundles of a version are not the same."""
+    from understudy.adapters.bundle import first_difference
+
     part = first_difference(registered, again)
-    return None if part is None else f"The registered bundle is not what its inputs give; they differ in {part}."
+    name = "bundle" if version["refit_of"] is None else f"refit of version {version['refit_of']}"
+    return None if part is None else f"The registered {name} is not what its inputs give; they differ in {part}."
 
 
 def conclude(as_json: bool, value: dict[str, Any], sentence: str) -> None:
