@@ -21,8 +21,9 @@ def utc_now() -> datetime:
 class Asking:
     """Any thread may call it; one question is asked at a time."""
 
-    def __init__(self, api: ApiClient, *, now: Callable[[], datetime] = utc_now) -> None:
-        self._api, self._now, self._since = api, now, now()
+    def __init__(self, api: ApiClient, *, now: Callable[[], datetime] = utc_now, selftests: bool = False) -> None:
+        """`selftests`: whether the gates of each definition are to be tested."""
+        self._api, self._now, self._since, self._selftests = api, now, now(), selftests
         self._firsts = Firsts()
         self._owed: set[str] = set()
         self._lock = Lock()
@@ -43,6 +44,8 @@ class Asking:
             models = {model["name"]: model for model in all_models(self._api) if model["name"] in names}
             for name, slot in self._firsts.due(models, monotonic()).items():
                 self._ask(name, slot)
+            for name, slot in untested(models).items() if self._selftests else ():
+                self._ask(name, slot, kind="selftest")
             owed = self._owed & models.keys()
         for name in owed:
             self.timed(name)
@@ -55,11 +58,20 @@ class Asking:
     def close(self) -> None:
         self._api.close()
 
-    def _ask(self, name: str, slot: str) -> None:
-        answer = self._api.post("/runs", {"model": name, "kind": "train", "slot": slot})
+    def _ask(self, name: str, slot: str, *, kind: str = "train") -> None:
+        answer = self._api.post("/runs", {"model": name, "kind": kind, "slot": slot})
         run, skipped = answer["run"], answer["skipped"]
         what = f"is run {run['id']}" if run else f"is skipped: {skipped}"
         log.info("Slot %s of %s %s.", slot, name, what, extra={"action": "slot.asked", "model": name, "slot": slot})
+
+
+def untested(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Model -> slot of the test of its gates, for those that serve by a definition whose gates nobody has tested yet.
+
+    Not before something serves: nobody should wait longer for a first champion.
+    """
+    serving = {name: model["selftest"] for name, model in models.items() if model["champion"] is not None}
+    return {name: test["slot"] for name, test in serving.items() if test is not None and test["run"] is None}
 
 
 def all_models(api: ApiClient) -> list[Mapping[str, Any]]:

@@ -55,9 +55,9 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How the training ended. `trained` is not the end of the run yet: the API judges."""
+    """How the process ended. `trained` is not the end of the run yet: the API judges."""
 
-    outcome: Literal["trained", "skipped", "refused", "failed"]
+    outcome: Literal["trained", "succeeded", "skipped", "refused", "failed"]
     reason: str = ""
     bundle: str | None = None
     evidence: str | None = None

@@ -3,7 +3,9 @@
     definitions   every 10 s   the files under models/ → PUT /models/{name}, and a job for each model
     jobs          at each slot of a model's schedule → POST /runs
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
+    live          every 5 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
     workers       always       POST /runs/claim → a process that trains → version, evidence, promotion, finish
+    one more      always       the same for tests of gates: a process that sabotages → finish
     scratch       every 30 s   what a killed scheduler left, of any that shares our volumes, is swept
 
 Any number may run at once, on one machine or several: see docs/decisions/0017-many-schedulers.md.
@@ -34,6 +36,8 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from scheduled_task.asking import Asking, utc_now
 from scheduled_task.catalogue import Catalogue
 from scheduled_task.keeper import ClockWatch, Every, Part
+from scheduled_task.live import EVERY_S as LIVE_EVERY_S
+from scheduled_task.live import LiveScoring
 from scheduled_task.scratch import sweep
 from scheduled_task.slots import SlotTrigger
 from scheduled_task.worker import Worker
@@ -74,14 +78,18 @@ class Parts:
         self._stop = Event()
         self._schedules: dict[str, Schedule] = {}
         self._watch = ClockWatch()
-        self._asking = Asking(self.connect())
+        tests = settings.selftest == "on"
+        self._asking = Asking(self.connect(), selftests=tests)
         self._catalogue = Catalogue(settings, self.connect(), self._known)
+        self._live = LiveScoring(settings, self.connect())
         repeated = [
             Every("definitions", self._catalogue.check, seconds=DEFINITIONS_EVERY_S),
             Every("slots", self._ask_for_the_rest, seconds=REST_EVERY_S),
+            Every("live", self._live.look, seconds=LIVE_EVERY_S),
         ]
         workers = [Worker(settings, self.connect, number=n + 1) for n in range(settings.runs_at_once)]
-        self._parts: list[Part] = [*repeated, *workers]
+        testers = [Worker(settings, self.connect, number=0, kind="selftest")] if tests else []
+        self._parts: list[Part] = [*repeated, *workers, *testers]
         self._own = [
             Every("clock", self._check_clock, seconds=CLOCK_EVERY_S),
             Every("scratch", self._sweep, seconds=SWEEP_EVERY_S),
@@ -109,6 +117,7 @@ class Parts:
             part.join(max(0.0, until_s - monotonic()))
         self._asking.close()
         self._catalogue.close()
+        self._live.close()
         log.info("The scheduler has stopped.", extra={"action": "scheduler.stopped"})
 
     def _sweep(self) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -33,11 +34,27 @@ Connect = Callable[..., ApiClient]
 """Makes a client with the scheduler's token; each thread has its own."""
 
 
+@dataclass(frozen=True)
+class What:
+    """What a process does for a run."""
+
+    module: str
+    doing: str
+
+
+WHAT: Mapping[str, What] = {
+    "train": What("scheduled_task.train", "Training"),
+    "selftest": What("scheduled_task.selftest", "Testing the gates"),
+}
+"""Kind of the run -> what is done."""
+
+
 class Worker:
     """Works on one run at a time."""
 
-    def __init__(self, settings: Settings, connect: Connect, *, number: int = 1) -> None:
-        self._settings, self._connect = settings, connect
+    def __init__(self, settings: Settings, connect: Connect, *, number: int = 1, kind: str = "train") -> None:
+        """`kind`: of the runs that it takes."""
+        self._settings, self._connect, self._kind = settings, connect, kind
         self._claimant = f"{socket.gethostname()}/{os.getpid()}/{number}"  # for people: the token is what counts
         self._stop = Event()
         self._hold: Hold | None = None
@@ -61,7 +78,8 @@ class Worker:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
-                given = api.post_once("/runs/claim", {"claimant": self._claimant, "wait_s": WAIT_S})
+                wish = {"claimant": self._claimant, "kind": self._kind, "wait_s": WAIT_S}
+                given = api.post_once("/runs/claim", wish)
                 pause_s = FIRST_PAUSE_S
             except UnderstudyError as error:
                 level = logging.DEBUG if pause_s > FIRST_PAUSE_S else logging.WARNING  # once, when it begins to fail
@@ -123,7 +141,7 @@ class Worker:
         )
 
     def _carry_out(self, api: ApiClient, hold: Hold, claim: Claim) -> tuple[Ending, Mapping[str, Any]]:
-        """Go on from where an earlier attempt has come, or train."""
+        """Go on from where an earlier attempt has come, or train; or test the gates, which is one step."""
         resume = claim.resume
         if resume["promoted"]:
             return Ending("succeeded", f"Version {resume['version']} was promoted."), self._recorded(api, hold, claim)
@@ -161,17 +179,17 @@ class Worker:
 
     def _train(self, hold: Hold, claim: Claim) -> Ended:
         """Run the child to its end, its time limit or ours; what it left, or what became of it."""
-        settings = self._settings
+        settings, what = self._settings, WHAT[claim.run["kind"]]
         with scratch(settings.scratch.absolute(), f"{claim.id}-{claim.token}") as folder:
             self._job(claim).write(folder / JOB)
-            child = RunProcess("scheduled_task.train", [str(folder / JOB)], folder=folder, home=settings.home)
+            child = RunProcess(what.module, [str(folder / JOB)], folder=folder, home=settings.home)
             try:
                 code = self._wait(child, hold)
             finally:
                 printed = child.end()
             if (ended := Ended.read(folder / RESULT)) is not None:
                 return ended
-        reason = f"Training took longer than {settings.run_timeout_s:g} s."
+        reason = f"{what.doing} took longer than {settings.run_timeout_s:g} s."
         if code is not None:
             reason = f"Its process {ending(code)}."
         log.warning("%s It printed: %s", reason, printed, extra={"action": "child.died", **claim.ticket})

@@ -29,6 +29,7 @@ def environment(home: Path, port: int, **more: str) -> dict[str, str]:
         "UNDERSTUDY_HOME": str(home),
         "UNDERSTUDY_API_PORT": str(port),
         "UNDERSTUDY_API_URL": f"http://127.0.0.1:{port}",
+        "UNDERSTUDY_SELFTEST": "off",  # seconds of each test that starts a scheduler; those that test it say so
         **more,
     }
 

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     )
     traces: str = Field("off", description="Where traces are sent: `off`, or the URL of an OTLP/HTTP collector.")
     runs_at_once: int = Field(1, ge=1, le=64, description="Runs at a time, over all models.")
+    selftest: Literal["on", "off"] = Field(
+        "on", description="Whenever a definition has changed, its gates are tested by sabotage."
+    )
     run_timeout_s: float = Field(
         1800.0, gt=0, allow_inf_nan=False, description="Seconds after which a run's process is stopped."
     )
