@@ -14,9 +14,11 @@ from api import shown
 from api.door import Door
 from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
+from understudy.calm import unrest
 from understudy.errors import BadInput, DigestMismatch, NotFound
 from understudy.events import ModelDefined, Role, VerdictReached, moment
 from understudy.model import NAME, Promotion, read_tags
+from understudy.promotion import barred_versions
 from understudy.schedule import Schedule
 from understudy.state import Registry, Version
 
@@ -43,7 +45,11 @@ def model(model: str, request: Request) -> dict[str, Any]:
     state = service.journal.newest()
     found = state.model(model)
     attention = [shown.attention(note) for note in reversed(found.attention)]
-    return {**shown.model(state, found, default=service.settings.default_model), "attention": attention}
+    return {
+        **shown.model(state, found, default=service.settings.default_model),
+        "attention": attention,
+        "unrest": unrest(found, service.journal.now()),
+    }
 
 
 @router.put("/models/{model}", name="define", summary="Record a definition and its policy")
@@ -82,18 +88,19 @@ def check_definition(model: str, body: Definition) -> None:
 @router.get("/models/{model}/versions", name="versions", summary="Versions, newest first")
 def versions(model: str, request: Request, limit: Limit = 100, after: After = None) -> dict[str, Any]:
     state = service_of(request).journal.newest()
-    count = state.model(model).version_count
+    count, bars = state.model(model).version_count, barred_versions(state.model(model))
     found = [state.version(model, str(number)) for number in range(1, count + 1)]
-    return shown.page(found, after=after, limit=limit, show=shown.version)
+    return shown.page(found, after=after, limit=limit, show=lambda version: shown.version(version, bars))
 
 
 @router.get("/models/{model}/versions/{version}", name="version", summary="One version, with its verdict")
 def version(model: str, version: str, request: Request) -> dict[str, Any]:
     service = service_of(request)
-    found = service.journal.newest().version(model, version)
+    state = service.journal.newest()
+    found = state.version(model, version)
     manifest = service.manifests.get(found.digest)
     return {
-        **shown.version(found),
+        **shown.version(found, barred_versions(state.model(model))),
         "verdict": whole_verdict(service, found),
         "signature": manifest["signature"],
         "manifest": manifest,
@@ -140,7 +147,7 @@ async def register(
         service.judge.register, model, stored.digest, by, run=stored.run, token=stored.token
     )
     response.status_code = 201 if new else 200
-    return shown.version(found)
+    return shown.version(found, barred_versions(service.journal.state.model(model)))
 
 
 def store_body(

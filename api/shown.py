@@ -9,6 +9,8 @@ from understudy.state import Attention, Model, Promotion, Registry, Run, Version
 
 T = TypeVar("T")
 
+NO_BARS: Mapping[str, str] = {}
+
 
 def page(items: Sequence[T], *, after: int | None, limit: int, show: Any) -> dict[str, Any]:
     """One page, newest first. `items` are oldest first and only grow: a place in them is a cursor that stays true."""
@@ -60,13 +62,15 @@ def selftest(state: Registry, found: Model) -> dict[str, Any]:
     return {"slot": slot, "run": run, **state_of}
 
 
-def version(found: Version) -> dict[str, Any]:
+def version(found: Version, bars: Mapping[str, str] = NO_BARS) -> dict[str, Any]:
+    """`bars`: which versions of the model never become champion by themselves, with why."""
     return {
         "model": found.model,
         "version": found.id,
         "digest": found.digest,
         "size": found.size,
         "stage": found.stage,
+        "barred": bars.get(found.id),
         "run": found.run,
         "refit_of": found.refit_of,
         "registered_at": timestamp(found.registered_at),

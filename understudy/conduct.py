@@ -154,8 +154,8 @@ def unlike(limits: Limits, looks: Sequence[Look], known: Expected | None) -> str
     if len(counts) != len(known.shares) or abs(away[worst]) <= limits.class_sd:
         return None
     return (
-        f"it answers {str(known.labels[worst])[:40]!a} to {counts[worst] / n:.0%} of {n} rows, and to "
-        f"{known.shares[worst]:.0%} on the holdout: {abs(away[worst]):.1f} standard deviations, where "
+        f"it answers {str(known.labels[worst])[:40]!a} to {100 * counts[worst] / n:.0f} % of {n} rows, and to "
+        f"{100 * known.shares[worst]:.0f} % on the holdout: {abs(away[worst]):.1f} standard deviations, where "
         f"{limits.class_sd:g} are allowed"
     )
 
@@ -176,4 +176,4 @@ def above(limit: float | None, bad: int, n: int) -> bool:
 
 
 def may(limit: float | None) -> str:
-    return f", where {limit:.3g} of them may be" if limit else ""
+    return f", and at most {100 * limit:.3g} % may" if limit else ""

@@ -42,6 +42,7 @@ def why(
             "champion": champion,
             "ground": None if champion is None else ground(client, champion),
             "refused": refused(client, model, until),
+            "barred": barred(client, model) if at is None else {},
         }
     answer(as_json, found, lambda value: show(value, utc_now()))
     if champion is None:
@@ -79,6 +80,12 @@ def refused(client: ApiClient, model: str, until: datetime | None) -> list[dict[
     return found
 
 
+def barred(client: ApiClient, model: str) -> dict[str, str]:
+    """Which of the newest versions never become champion by themselves, and why."""
+    newest = client.get(f"/models/{model}/versions", limit=NEWEST)["items"]
+    return {version["version"]: version["barred"] for version in newest if version["barred"]}
+
+
 def was_refused(version: dict[str, Any]) -> bool:
     if version["verdict"] is None:
         return version["trial"] is not None and not version["trial"]["passed"]
@@ -109,6 +116,8 @@ def show(found: dict[str, Any], now: datetime) -> None:
         say(f"Refused: version {version['version']}, {when(version['registered_at'], now)}. {sentence(version)}")
         if version["comparison"] is not None:
             say(f"  {power(version['comparison'])}")
+    for version, reason in found["barred"].items():
+        say(f"Barred: version {version}, until an operator promotes it. {reason}")
     if not found["refused"]:
         say("No version was refused.")
 

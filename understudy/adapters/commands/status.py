@@ -41,6 +41,7 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
     champion = get_if_found(client, "/current_model", model=name) or {}
     versions = client.get(f"/models/{name}/versions", limit=NEWEST)["items"]
     runs = client.get("/runs", model=name, limit=1)["items"]
+    whole = client.get(f"/models/{name}")
     return {
         "name": name,
         "default": model["default"],
@@ -52,7 +53,9 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "last_run": runs[0] if runs else None,
         "schedule": str(Schedule.from_json(model["definition"]["schedule"])),
         "next_slot": next_slot(model["definition"]["schedule"], now),
-        "attention": unsettled(client.get(f"/models/{name}")["attention"], runs, champion),
+        "attention": unsettled(whole["attention"], runs, champion),
+        "unrest": whole["unrest"],
+        "barred": {version["version"]: version["barred"] for version in versions if version["barred"]},
     }
 
 
@@ -92,6 +95,10 @@ def show(found: dict[str, Any], now: datetime) -> None:
         if model["last_run"] is not None:
             say(f"{model['last_run']['id']}: {ending(model['last_run'])}")
     for model in found["models"]:
+        for version, reason in model["barred"].items():
+            say(f"Version {version} of {model['name']} is barred since it was taken back. {reason}")
+        if model["unrest"] is not None:
+            say(f"Waiting: {model['unrest']}")
         for note in model["attention"]:
             say(f"Attention, {when(note['time'], now)}: {note['reason']} → {note['remedy']}")
 
