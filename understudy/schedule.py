@@ -118,6 +118,12 @@ class Schedule:
         found = None if self.rule is None else self.rule.between(after, until)
         return Slots(*found) if found else None
 
+    def step_s(self, moment: datetime) -> float | None:
+        """Seconds between the next two slots; None where there are no nominal times."""
+        first = self.next_after(moment)
+        second = None if first is None else self.next_after(first)
+        return None if first is None or second is None else (second - first).total_seconds()
+
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it. One of nominal times alone is what earlier releases wrote."""
         drift = {"on_drift": True} if self.drift else {}
