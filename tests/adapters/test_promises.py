@@ -21,7 +21,16 @@ from understudy.adapters.commands.checkups import Checkup
 from understudy.adapters.commands.promises import Found, Grounds
 from understudy.adapters.commands.seen import asked
 from understudy.adapters.folder_store import FolderStore
-from understudy.events import How, Role, RunClaimed, RunFinished, RunRequested, VersionPromoted
+from understudy.events import (
+    How,
+    LiveCompared,
+    Role,
+    RunClaimed,
+    RunFinished,
+    RunRequested,
+    VersionPromoted,
+    VersionRefitted,
+)
 from understudy.settings import Settings
 
 
@@ -224,6 +233,98 @@ def test_a_promotion_without_its_ground_breaks_the_fourth(
     assert not one.ok
     assert said in one.found
     assert "version 2 of rain" in one.found
+
+
+def refitted(version: str, of: str, *, passed: bool = True) -> VersionRefitted:
+    return VersionRefitted(
+        model="rain", version=version, of=of, evidence="e" * 64, passed=passed, reason="a test says so", facts={}
+    )
+
+
+def compared(version: str, serving: str, *, crossed: int | None = 40) -> LiveCompared:
+    return LiveCompared(
+        model="rain",
+        version=version,
+        serving=serving,
+        pair=1,
+        rows=40,
+        evidence="e" * 64,
+        standing={"crossed": crossed},
+        facts={},
+    )
+
+
+def test_a_refit_stands_on_the_verdict_of_its_candidate(tmp_path: Path) -> None:
+    history = serving()
+    candidate(history, "2")
+    history.add(registered("3"), tried("3"), refitted("3", "2"))
+    history.add(promoted(history, "3", ground=8))
+
+    one = line(4, found(tmp_path, history))
+
+    assert one.ok, one.found
+    assert "by a verdict 2 – of these 1 as the refit of what was judged –" in one.found
+
+
+def test_labels_of_what_was_predicted_are_a_ground_for_what_the_holdout_refused(tmp_path: Path) -> None:
+    history = serving()
+    candidate(history, "2", passed=False)
+    history.add(registered("3"), tried("3"), refitted("3", "2"), compared("3", "1"))
+    history.add(promoted(history, "3", ground=12, by="operator"))
+
+    one = line(4, found(tmp_path, history))
+
+    assert one.ok, one.found
+    assert "1 by labels of what was predicted" in one.found
+
+
+@pytest.mark.parametrize(
+    ("passed", "check", "last"),
+    [
+        (True, refitted("3", "2", passed=False), {"ground": 8}),
+        (False, refitted("3", "2"), {"ground": 8}),
+        (True, refitted("3", "1"), {"ground": 8}),
+        (True, refitted("3", "2"), {"ground": 4}),
+        (False, compared("3", "2"), {"ground": 11}),
+        (False, compared("2", "1"), {"ground": 11}),
+        (False, compared("3", "1", crossed=None), {"ground": 11}),
+        (True, defined(), {"ground": 8}),
+    ],
+    ids=[
+        "a check that failed",
+        "a verdict that failed",
+        "a verdict of another",
+        "the verdict of the champion",
+        "labels against another champion",
+        "labels for another version",
+        "labels that did not decide",
+        "no check",
+    ],
+)
+def test_a_refit_without_its_ground_breaks_the_fourth(
+    tmp_path: Path, passed: bool, check: Any, last: dict[str, Any]
+) -> None:
+    history = serving()
+    candidate(history, "2", passed=passed)
+    history.add(registered("3"), tried("3"), check)
+    history.add(promoted(history, "3", **last))
+
+    one = line(4, found(tmp_path, history))
+
+    assert not one.ok
+    assert "version 3 of rain" in one.found
+    assert "stands on no passing verdict" in one.found
+
+
+def test_a_check_that_came_after_the_promotion_is_no_ground(tmp_path: Path) -> None:
+    history = serving()
+    candidate(history, "2")
+    history.add(registered("3"), tried("3"))
+    history.add(promoted(history, "3", ground=8))
+    grounds = grounds_of(history)
+    grounds.refits["rain", "3"] = (len(history.entries) + 1, "2", True)
+
+    assert not line(4, found(tmp_path, history, grounds=grounds)).ok
 
 
 class Anything(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ from understudy.adapters.commands.checkups import Checkup
 from understudy.adapters.commands.seen import asked, bugs_logged, is_wal, memory_map
 from understudy.adapters.folder_store import FolderStore
 from understudy.errors import UnderstudyError
-from understudy.events import Recorded, VerdictReached, VersionTried
+from understudy.events import LiveCompared, Recorded, VerdictReached, VersionRefitted, VersionTried
 from understudy.rollout import LOOK_AFTER_S, Sign
 from understudy.settings import Settings
 from understudy.state import Promotion, Registry, Version
@@ -33,6 +33,10 @@ class Grounds:
 
     verdicts: dict[int, tuple[str, str, str | None, bool]] = field(default_factory=dict)
     """Position -> model, version, the champion that it was compared with, whether it passed."""
+    live: set[int] = field(default_factory=set)
+    """Which of these were reached by labels of what was predicted."""
+    refits: dict[tuple[str, str], tuple[int, str, bool]] = field(default_factory=dict)
+    """Model and version -> position of its check, the candidate whose verdict it stands on, whether it may."""
     trials: dict[tuple[str, str], list[tuple[int, bool]]] = field(default_factory=dict)
     """Model and version -> position and outcome of each trial."""
     evidence_age_s: float | None = None
@@ -44,6 +48,12 @@ class Grounds:
         if isinstance(event, VerdictReached):
             self.verdicts[entry.position] = (event.model, event.version, event.champion, event.passed)
             self.evidence_age_s = event.facts.get("evidence_age_s")
+        if isinstance(event, LiveCompared):
+            crossed = event.standing.get("crossed") is not None
+            self.verdicts[entry.position] = (event.model, event.version, event.serving, crossed)
+            self.live.add(entry.position)
+        if isinstance(event, VersionRefitted):
+            self.refits[event.model, event.version] = (entry.position, event.of, event.passed)
         if isinstance(event, VersionTried):
             self.trials.setdefault((event.model, event.version), []).append((entry.position, event.passed))
         return False
@@ -52,6 +62,17 @@ class Grounds:
         """Whether the newest trial before a position passed."""
         before = [trial for trial in self.trials.get((model, version), []) if trial[0] < position]
         return max(before)[1] if before else False
+
+    def carry(self, model: str, promotion: Promotion) -> bool:
+        """Whether a promotion stands on a verdict that was passed before it, against the champion of that moment.
+
+        Of a refit, that is the verdict of its candidate, once it was found no worse.
+        """
+        ground = promotion.ground or 0
+        checked, of, holds = self.refits.get((model, promotion.version), (0, promotion.version, False))
+        judged = of if holds and checked < promotion.position and ground not in self.live else promotion.version
+        verdict = self.verdicts.get(ground)
+        return verdict == (model, judged, promotion.replaces, True) and ground < promotion.position
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,7 @@ def serves_on_a_ground(found: Found) -> Checkup:
     if found.log is None:
         return unknown("the log cannot be read")
     state, counts = found.log.state, {"promotion": 0, "override": 0, "demotion": 0}
+    live, refits = 0, 0
     for name, model in state.models.items():
         for promotion in model.promotions:
             why = groundless(name, promotion, found.grounds)
@@ -174,15 +196,25 @@ def serves_on_a_ground(found: Found) -> Checkup:
                 remedy = f"Look at `understudy why {name}`, and demote or promote with a reason."
                 return broken(f"version {promotion.version} of {name}, promoted at {promotion.position}, {why}", remedy)
             counts[promotion.how] += 1
+            is_live = promotion.ground in found.grounds.live
+            live += is_live
+            refits += promotion.how == "promotion" and not is_live and (name, promotion.version) in found.grounds.refits
     answered = control_answers(found)
     if answered not in (None, 401, 403):
         return broken(f"POST /model/promote without a token was answered with {answered}", "Put the API out of reach.")
     asks = "whether control asks for a token is unknown" if answered is None else "control asks for a token"
     return well(
         f"promotions in the log, each on its ground and after a trial that passed: {sum(counts.values())} (by a "
-        f"verdict {counts['promotion']}, by an override with a reason {counts['override']}, by a demotion "
-        f"{counts['demotion']}); {asks}"
+        f"verdict {counts['promotion']}{of_these(live, refits)}, by an override with a reason {counts['override']}, "
+        f"by a demotion {counts['demotion']}); {asks}"
     )
+
+
+def of_these(live: int, refits: int) -> str:
+    """Which verdicts were reached, or are stood on, in another way than most."""
+    said = [f"{live} by labels of what was predicted"] if live else []
+    said += [f"{refits} as the refit of what was judged"] if refits else []
+    return f" – of these {' and '.join(said)} –" if said else ""
 
 
 def groundless(model: str, promotion: Promotion, grounds: Grounds) -> str | None:
@@ -196,10 +228,8 @@ def groundless(model: str, promotion: Promotion, grounds: Grounds) -> str | None
         return None if promotion.reason.strip() else "was an override without a reason"
     if promotion.how == "demotion":
         return None
-    verdict = grounds.verdicts.get(promotion.ground or 0)
-    if verdict != (model, promotion.version, promotion.replaces, True) or (promotion.ground or 0) > promotion.position:
-        return "stands on no passing verdict against the champion of that moment"
-    return None
+    carries = grounds.carry(model, promotion)
+    return None if carries else "stands on no passing verdict against the champion of that moment"
 
 
 def control_answers(found: Found) -> int | None:
