@@ -37,10 +37,11 @@ def staleness(past: Past, steps: Sequence[Step], loss: RowLoss, *, days: Sequenc
         days: when each step was, in days; None where rows have no time.
     """
     made = [(i, step.first, step.made) for i, step in enumerate(steps) if step.ended == "trained" and step.made]
-    n, ends = len(past.labels), np.array([*(first for _, first, _ in made[1:]), len(past.labels)])
+    if not made:
+        return ()
+    n, ends = len(past.labels), [*(first for _, first, _ in made[1:]), len(past.labels)]
     losses = [_losses(past, loss, version.newest.at(np.arange(first, n)), first) for _, first, version in made]
-    newest = [mine[: end - (n - len(mine))] for mine, end in zip(losses, ends, strict=True)]
-    fresh = np.concatenate(newest) if newest else np.empty(0)
+    fresh = np.concatenate([mine[: end - (n - len(mine))] for mine, end in zip(losses, ends, strict=True)])
     ages: dict[int, list[tuple[float, float, int, float | None]]] = {}
     for then, mine in enumerate(losses):
         begins = [first for _, first, _ in made[then:]]

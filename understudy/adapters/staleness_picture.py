@@ -18,11 +18,13 @@ svg { font: 13px system-ui, sans-serif; }
 .paper { fill: #ffffff; } .ink { fill: #1f2328; } .faint { fill: #59636e; }
 .grid { stroke: #d8dee4; stroke-width: 1; } .fresh { stroke: #59636e; stroke-width: 1.5; stroke-dasharray: 5 4; }
 .line { fill: none; stroke: #0b62c4; stroke-width: 2; stroke-linejoin: round; } .point { fill: #0b62c4; }
+.hollow { fill: #ffffff; stroke: #0b62c4; stroke-width: 1.5; }
 .band { fill: #0b62c4; opacity: 0.16; }
 @media (prefers-color-scheme: dark) {
   .paper { fill: #12161c; } .ink { fill: #e8edf2; } .faint { fill: #9aa6b2; }
   .grid { stroke: #2b333c; } .fresh { stroke: #9aa6b2; }
   .line { stroke: #6cb0ff; } .point { fill: #6cb0ff; } .band { fill: #6cb0ff; opacity: 0.22; }
+  .hollow { fill: #12161c; stroke: #6cb0ff; }
 }
 """
 
@@ -111,20 +113,22 @@ def _grid(frame: _Frame) -> list[str]:
 
 
 def _curve(frame: _Frame, ages: Sequence[Age]) -> list[str]:
-    points = [(frame.x(frame.value(age)), frame.y(100 * age.change)) for age in ages]
-    drawn = [f'<polyline class="line" points="{" ".join(f"{x},{y}" for x, y in points)}"/>']
-    known = [age for age in ages if age.error is not None]
-    if len(known) > 1:
-        edges = [(frame.x(frame.value(a)), frame.y(100 * (a.change + WIDE * (a.error or 0)))) for a in known]
-        edges += [(frame.x(frame.value(a)), frame.y(100 * (a.change - WIDE * (a.error or 0)))) for a in reversed(known)]
-        drawn.insert(0, f'<polygon class="band" points="{" ".join(f"{x},{y}" for x, y in edges)}"/>')
-        drawn.append(_text(WIDTH - RIGHT, 46, "band: 80 % interval", "faint", "end"))
-    if len(ages) <= MOST_POINTS:
-        drawn += [
-            f'<circle class="point" cx="{x}" cy="{y}" r="3.5"><title>{escape(_said(age))}</title></circle>'
-            for (x, y), age in zip(points, ages, strict=True)
-        ]
+    """A line through the ages that several dates speak for, with its band; the others are hollow marks beside it."""
+    sure = [age for age in ages if age.error is not None]
+    sure = sure if len(sure) > 1 else list(ages)
+    drawn = [f'<polygon class="band" points="{_points(frame, sure, WIDE)} {_points(frame, sure[::-1], -WIDE)}"/>']
+    drawn.append(f'<polyline class="line" points="{_points(frame, sure, 0.0)}"/>')
+    drawn.append(_text(WIDTH - RIGHT, 46, "band: 80 % interval; hollow: too few dates for one", "faint", "end"))
+    for age in ages if len(ages) <= MOST_POINTS else ():
+        x, y = frame.x(frame.value(age)), frame.y(100 * age.change)
+        kind = "point" if age in sure else "hollow"
+        drawn.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="3.5"><title>{escape(_said(age))}</title></circle>')
     return drawn
+
+
+def _points(frame: _Frame, ages: Sequence[Age], errors: float) -> str:
+    places = [(frame.x(frame.value(a)), frame.y(100 * (a.change + errors * (a.error or 0)))) for a in ages]
+    return " ".join(f"{x},{y}" for x, y in places)
 
 
 def _said(age: Age) -> str:
