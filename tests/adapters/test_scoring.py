@@ -18,6 +18,7 @@ from understudy.events import timestamp
 from understudy.evidence import Evidence
 from understudy.fingerprint import digest_of
 from understudy.model import Model
+from understudy.policy import Promotion
 
 CUT, NOW = timestamp(at(299)), at(1000)
 
@@ -161,3 +162,54 @@ def test_whole_numbers_that_had_nulls_beside_them_are_still_whole_for_the_champi
         scored.outputs
         == champion.predict([[x, int(y)] for x, y in with_nulls[["x", "y"]].iloc[400:].to_numpy()]).probabilities
     )
+
+
+# ── what only some definitions ask for ───────────────────────────────────────────────────────────
+
+
+def surprise(labels: Any, outputs: Any) -> Any:
+    return 1.0 - outputs[np.arange(len(labels)), labels]
+
+
+def test_a_model_that_is_judged_by_slices_and_a_loss_of_its_own_has_both_in_its_evidence() -> None:
+    frame, champion = rows(500), simpler()
+    of = model(frame, slices=("city",), promotion=Promotion(loss=surprise))
+    document, _ = scoring.gather(
+        of,
+        divided(frame, of),
+        candidate=usual(),
+        champion=Champion(champion.digest, champion),
+        profile="c" * 64,
+        now=NOW,
+    )
+
+    evidence = Evidence.parse(document)
+
+    labels, fitted = evidence.labels, rows(300)["label"]
+    assert evidence.groups == {"city": rows(200, first=300)["city"].tolist()}
+    assert evidence.own is not None
+    assert evidence.own.name == "surprise"
+    assert evidence.own.candidate.tolist() == surprise(labels, evidence.candidate_out).tolist()
+    assert evidence.own.champion is not None
+    assert evidence.own.champion.tolist() == surprise(labels, evidence.champion_out).tolist()
+    assert evidence.own.constant == pytest.approx(np.where(labels == 1, (fitted == 0).mean(), (fitted == 1).mean()))
+
+
+def test_a_champion_that_cannot_be_asked_has_no_loss_of_the_owners_either() -> None:
+    frame = rows(500)
+    of = model(frame, promotion=Promotion(loss=surprise))
+    silent = Champion("d" * 64, None, "these libraries cannot load it")
+
+    document, _ = scoring.gather(of, divided(frame, of), candidate=usual(), champion=silent, profile="c" * 64, now=NOW)
+
+    own = Evidence.parse(document).own
+    assert own is not None
+    assert own.champion is not None
+    assert np.isnan(own.champion).all()
+    assert np.isfinite(own.candidate).all()
+
+
+def test_other_models_have_neither() -> None:
+    evidence, _ = gathered(rows(500), usual(), None)
+
+    assert (evidence.groups, evidence.own) == ({}, None)

@@ -17,7 +17,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.compose import make_column_transformer
 from understudy import Model, Schedule
 from understudy.adapters.sources import Csv
-from models.parts import Squared, doubled
+from understudy.policy import Promotion
+from models.parts import Squared, beside_the_mean, doubled, mean_cost
 
 model = Model(
     name="rain",
@@ -40,6 +41,15 @@ class Squared(TransformerMixin, BaseEstimator):
 
 def doubled(rows):
     return rows * 2
+
+def squared(labels, outputs):
+    return (outputs[:, 1] - labels) ** 2
+
+def mean_cost(labels, outputs):
+    return squared(labels, outputs).mean()
+
+def beside_the_mean(labels, outputs):
+    return squared(labels, outputs) - mean_cost(labels, outputs)
 """
 
 
@@ -78,6 +88,7 @@ def test_a_sound_definition_is_fitted_and_bundled_and_gets_no_complaint(file: Pa
 
 SCALER, TARGET, SOURCE = "StandardScaler(),", '    target="rain",', '"rain.csv", time="when"'
 CODE = "Move what it does into the source"
+COST = "array of shape (n,)"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +106,15 @@ CODE = "Move what it does into the source"
         (SOURCE, '"rain.csv", time="hpa"', "`hpa` of `rain.csv` holds numbers, not times", "2026-01-31"),
         (SCALER, 'make_column_transformer((OneHotEncoder(), ["town"])),', "cannot learn from these rows", "encoder"),
         (TARGET, f'{TARGET} ranges={{"hpa": (1010, None)}},', "outside its declared range", "A run would refuse"),
+        (TARGET, f'{TARGET} slices=("town",),', "`slices` names a column `town`", "correct the name"),
+        (TARGET, f'{TARGET} protected=("sex",),', "`protected` names a column `sex`", "correct the name"),
+        (TARGET, f"{TARGET} promotion=Promotion(loss=mean_cost),", "`mean_cost` gave an array of shape ()", COST),
+        (
+            TARGET,
+            f'{TARGET} slices=("hpa",), promotion=Promotion(loss=beside_the_mean),',
+            "of a row changes with the rows beside it",
+            "by itself",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(old: str, new: str, problem: str, remedy: str, file: Path) -> None:
