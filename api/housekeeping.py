@@ -8,6 +8,7 @@ from threading import Event, Thread
 from api.journal import Journal
 from api.retention import Retention
 from api.roster import Roster
+from api.switching import Switching
 from api.work import Work
 from understudy import promotion
 from understudy.adapters.duty import Duty
@@ -26,7 +27,15 @@ class Housekeeping:
     """A thread in every process; only that of the process which holds the duty does anything."""
 
     def __init__(
-        self, duty: Duty, journal: Journal, work: Work, roster: Roster, retention: Retention, store: ArtifactStore
+        self,
+        duty: Duty,
+        journal: Journal,
+        work: Work,
+        roster: Roster,
+        retention: Retention,
+        store: ArtifactStore,
+        *,
+        switching: Switching,
     ) -> None:
         self._duty, self._journal = duty, journal
         self._often: Sequence[tuple[str, Chore]] = (
@@ -35,6 +44,7 @@ class Housekeeping:
             ("signs of life", roster.forget_silent),
             ("what killed processes lost", retention.mourn),
             ("records", retention.trim),
+            ("what labels have decided", switching.turn),
         )
         self._seldom: Sequence[tuple[str, Chore]] = (("temporary files", store.sweep),)
         self._swept_s = float("-inf")

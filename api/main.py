@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import (
     docs,
+    drift,
     errors,
     events,
     feedback,
@@ -24,6 +25,7 @@ from api import (
     inference,
     invocations,
     labelled,
+    live,
     metrics,
     models,
     predictions,
@@ -92,6 +94,8 @@ def create_app(settings: Settings) -> FastAPI:
         labelled,
         models,
         refits,
+        drift,
+        live,
         promotions,
         runs,
         events,

@@ -81,6 +81,47 @@ class RefitStored(Body):
     token: int | None = None
 
 
+Output = list[float | int | None] | float | int | None
+Outputs = Annotated[list[Output], Field(max_length=10_000)]
+Losses = Annotated[list[float | int | None], Field(max_length=10_000)]
+
+
+class OwnLosses(Body):
+    """Losses of labelled predictions by a function of the definition's."""
+
+    serving: Losses
+    other: Losses | None = None
+
+
+class LiveRows(Body):
+    """Labelled predictions in their order, and what both versions of a pair said to them."""
+
+    pair: int = Field(description="Position of the pair.")
+    after: Annotated[str, Field(max_length=64)]
+    until: Annotated[str, Field(max_length=64)]
+    ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=10_000)]
+    labels: Annotated[list[str | bool | int | float], Field(max_length=10_000)]
+    serving: Outputs
+    other: Outputs | None = None
+    own: OwnLosses | None = None
+
+    @model_validator(mode="after")
+    def _fit(self) -> "LiveRows":
+        own = [] if self.own is None else [self.own.serving, self.own.other]
+        if any(
+            part is not None and len(part) != len(self.ids) for part in (self.labels, self.serving, self.other, *own)
+        ):
+            raise ValueError("each part has one entry for each id")
+        return self
+
+
+class Drift(Body):
+    """What a scheduler has measured of the recent rows of a champion."""
+
+    version: Number
+    report: Json
+
+
 class Promote(Body):
     """Which version should serve."""
 

@@ -25,9 +25,11 @@ from api.metrics import Metrics
 from api.promoting import Promoter
 from api.readings import Readings
 from api.recorder import Recorder, recorder_of
+from api.references import References
 from api.retention import Retention
 from api.roster import Roster
 from api.serving import Served, ServingTable
+from api.switching import Switching
 from api.vitals import Vitals, marks_of
 from api.work import Work
 from api.worker import Worker
@@ -38,10 +40,11 @@ from understudy.adapters.sqlite_labels import SqliteLabels
 from understudy.adapters.sqlite_log import SqliteLog
 from understudy.adapters.sqlite_pulse import SqlitePulse
 from understudy.adapters.sqlite_records import SqliteRecords
+from understudy.adapters.sqlite_scores import SqliteScores
 from understudy.adapters.trial import current_environment
 from understudy.errors import NothingServes, StorageUnavailable
 from understudy.events import Role
-from understudy.ports import ArtifactStore, EventLog, Labels, Pulse, Records
+from understudy.ports import ArtifactStore, EventLog, Labels, Pulse, Records, Scores
 from understudy.settings import Settings
 
 UPLOADS_AT_ONCE = 2
@@ -65,6 +68,9 @@ class Service:
     store: ArtifactStore
     records: Records
     labels: Labels
+    scores: Scores
+    references: References
+    """Losses on the holdouts of verdicts, that labels are measured by."""
     pulse: Pulse
     journal: Journal
     table: ServingTable
@@ -110,7 +116,7 @@ class Service:
         """Write what is waiting, end the threads, close what was opened; one that fails costs none of the others."""
         self.stopping.set()
         with ExitStack() as last:
-            for port in (self.log, self.reader, self.labels, self.records, self.pulse, self.trials):
+            for port in (self.log, self.reader, self.labels, self.scores, self.records, self.pulse, self.trials):
                 last.callback(port.close)
             last.callback(self.vitals.stop)
             last.callback(self.table.close)
@@ -200,6 +206,7 @@ def open_service(settings: Settings) -> Service:
     judge = Judge(journal, store, environment, health, trials)
     work = Work(journal, pulse, settings.runs_at_once)
     promoter = Promoter(journal, table, judge, environment, worker=worker, roster=roster, stopping=stopping)
+    switching = Switching(journal, promoter, stopping)
     return Service(
         settings=settings,
         access=access,
@@ -208,6 +215,8 @@ def open_service(settings: Settings) -> Service:
         store=store,
         records=records,
         labels=labels,
+        scores=SqliteScores(settings.records_file),
+        references=References(store),
         pulse=pulse,
         journal=journal,
         table=table,
@@ -223,7 +232,9 @@ def open_service(settings: Settings) -> Service:
         work=work,
         roster=roster,
         worker=worker,
-        housekeeping=Housekeeping(Duty(settings.var / "duty.lock"), journal, work, roster, retention, store),
+        housekeeping=Housekeeping(
+            Duty(settings.var / "duty.lock"), journal, work, roster, retention, store, switching=switching
+        ),
         vitals=Vitals(
             settings, marks, breakers, conduct, journal=journal, promoter=promoter, roster=roster, stopping=stopping
         ),

@@ -83,6 +83,9 @@ class Installation:
     def get(self, route: str, **options: Any) -> requests.Response:
         return requests.get(f"{self.url}{route}", timeout=30, **options)
 
+    def post(self, route: str, **options: Any) -> requests.Response:
+        return requests.post(f"{self.url}{route}", timeout=30, **options)
+
     def said(self, module: str) -> str:
         """What a process has printed."""
         return (self.home / f"{module}.out").read_text()

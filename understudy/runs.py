@@ -16,11 +16,11 @@ from typing import Any
 
 from understudy.errors import BadInput, StaleClaim
 from understudy.events import (
+    Actor,
     AttentionNeeded,
     Event,
     JobKind,
     Outcome,
-    Role,
     RunAbandoned,
     RunClaimed,
     RunFinished,
@@ -56,7 +56,7 @@ class Wish:
     model: str
     job: JobKind
     slot: str
-    by: Role
+    by: Actor
     as_of: str | None = None
     params: Mapping[str, Any] | None = None
     start_date: str | None = None

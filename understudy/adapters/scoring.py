@@ -58,7 +58,7 @@ def gather(
     asked = frames.rows_of(held_out)
     classes = candidate.signature.classes
     answered = None if champion is None else _score_champion(champion, rows, classes)
-    outputs = _asked(candidate, asked, classes).outputs, None if answered is None else answered.outputs
+    outputs = ask_rows(candidate, asked, classes).outputs, None if answered is None else answered.outputs
     document = evidence.build(
         model=model.name,
         candidate=candidate.digest,
@@ -102,7 +102,7 @@ def score(runtime: Runtime, frame: pd.DataFrame, classes: Sequence[Value] | None
         if (column.kind == "text") != types.is_string_dtype(features[column.name].dtype):
             return Scored([None] * len(frame), f"it expects `{column.name}` as {column.kind}")
     fitting = pd.DataFrame({column.name: _fit(features[column.name], column) for column in columns})
-    return _asked(runtime, frames.rows_of(fitting), classes)
+    return ask_rows(runtime, frames.rows_of(fitting), classes)
 
 
 def _fit(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
@@ -113,7 +113,7 @@ def _fit(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     return cast if (cast == values).all() else values
 
 
-def _asked(runtime: Runtime, rows: list[list[Value]], classes: Sequence[Value] | None) -> Scored:
+def ask_rows(runtime: Runtime, rows: list[list[Value]], classes: Sequence[Value] | None) -> Scored:
     """Ask about all rows at once; where that fails, one by one."""
     try:
         return Scored(_outputs(runtime, rows, classes), None)

@@ -1,0 +1,129 @@
+"""Scores the version in shadow on newly labelled predictions, off the request path and outside the API.
+
+Every few seconds, for each model whose champion is watched: labelled predictions from where the API stands, the other
+version's answers to the very same rows, and both to the API, which decides. Nothing is kept here but the loaded
+version, so a scheduler may be killed at any moment, and several of them score each row once.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scheduled_task.asking import all_models
+from understudy.adapters.api_client import ApiClient
+from understudy.adapters.folder_store import FolderStore
+from understudy.adapters.runtime import Runtime, open_bundle
+from understudy.errors import BundleRefused, Conflict, NotFound, Unavailable, UnderstudyError
+from understudy.live import is_own
+from understudy.settings import Settings
+from understudy.signature import Value
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+PAGE = 1000
+PAGES = 50
+"""In a row, before other models have their turn."""
+
+Item = Mapping[str, Any]
+OwnValues = Callable[[Mapping[str, Any], Sequence[Item], Sequence[Any], Sequence[Any] | None], dict[str, Any] | None]
+"""(definition, rows, serving, other) -> the values of the owner's loss; None where they cannot be had."""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """The version that is compared with a champion, loaded."""
+
+    digest: str
+    runtime: Runtime | None
+    """None: it cannot be loaded here, so it answers nothing."""
+
+
+class LiveScoring:
+    """For one thread."""
+
+    def __init__(self, settings: Settings, api: ApiClient) -> None:
+        self._api, self._store = api, FolderStore(settings.store)
+        self._shadows: dict[str, Shadow] = {}
+
+    def look(self) -> None:
+        """Score what is newly labelled of every model. Raises Unavailable where the API does not answer."""
+        for model in all_models(self._api):
+            if model["champion"] is None:
+                continue
+            try:
+                self._score(model["name"])
+            except Unavailable:
+                raise
+            except Conflict as over:
+                log.debug("%s: %s", model["name"], over)  # another scheduler, or another pair
+            except UnderstudyError as error:
+                log.warning("%s: %s", model["name"], error, extra={"action": "live.waits", "model": model["name"]})
+
+    def close(self) -> None:
+        self._api.close()
+
+    def _score(self, name: str) -> None:
+        standing = self._api.get(f"/models/{name}/live")
+        for _ in range(PAGES):
+            if standing["pair"] is None:
+                return
+            page = self._api.get(f"/models/{name}/labelled", after=standing["cursor"], limit=PAGE)
+            if not page["items"]:
+                return
+            standing = self._api.post(f"/models/{name}/live", self._scored(name, standing, page))
+
+    def _scored(self, name: str, standing: Mapping[str, Any], page: Mapping[str, Any]) -> dict[str, Any]:
+        """What is sent of a page: the rows that the champion of the pair has answered."""
+        pair = standing["pair"]
+        items = [item for item in page["items"] if item["version"] == pair["serving"]["version"]]
+        serving = [item["prediction"] if item["probabilities"] is None else item["probabilities"] for item in items]
+        shadow = None if pair["other"] is None else self._shadow(name, pair["other"]["digest"])
+        other = None if shadow is None else answers(shadow.runtime, items, standing["classes"])
+        own = self._own(name, items, serving, other) if is_own(standing["loss"]) else None
+        return {
+            "pair": pair["position"],
+            "after": standing["cursor"],
+            "until": page["next"],
+            "ids": [item["prediction_id"] for item in items],
+            "labels": [item["label"] for item in items],
+            "serving": serving,
+            "other": other,
+            **({} if own is None else {"own": own}),
+        }
+
+    def _own(
+        self, name: str, items: Sequence[Item], serving: Sequence[Any], other: Sequence[Any] | None
+    ) -> dict[str, Any] | None:
+        """The owner's loss is code of a definition: no such code is run here."""
+        return None
+
+    def _shadow(self, name: str, digest: str) -> Shadow:
+        known = self._shadows.get(name)
+        if known is None or known.digest != digest:
+            known = self._shadows[name] = Shadow(digest, self._loaded(name, digest))
+        return known
+
+    def _loaded(self, name: str, digest: str) -> Runtime | None:
+        try:
+            return open_bundle(self._store.get(digest), digest=digest, trees=True)
+        except (BundleRefused, NotFound) as error:
+            log.warning("%s has no shadow: %s", name, error, extra={"action": "live.no_shadow", "model": name})
+            return None
+
+
+def answers(runtime: Runtime | None, items: Sequence[Item], classes: Sequence[Value] | None) -> list[Any]:
+    """What the other version says to recorded rows, in the champion's class order; None where it says nothing.
+
+    A column that the records withhold cannot be given to it.
+    """
+    if runtime is None or not items:
+        return [None] * len(items)
+    from understudy.adapters.scoring import ask_rows  # pandas comes with it, and most schedulers never get here
+
+    names = [column.name for column in runtime.signature.columns]
+    rows: list[list[Value]] = [[item["inputs"].get(name) for name in names] for item in items]
+    if any(name not in items[0]["inputs"] for name in names):
+        return [None] * len(items)
+    return list(ask_rows(runtime, rows, classes).outputs)

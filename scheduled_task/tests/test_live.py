@@ -1,0 +1,128 @@
+"""What serves is judged by the labels of what it predicted: by a scheduler that scores and an API that decides."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from scheduled_task.live import LiveScoring
+from scheduled_task.tests.given import stream
+from scheduled_task.tests.site import Site, working
+from tests.adapters.stream import at
+from tests.services import installation
+from understudy.errors import Conflict
+from understudy.events import timestamp
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    home: Path = tmp_path_factory.mktemp("live")
+    with installation(home, UNDERSTUDY_MODELS_DIR=str(home / "models")) as installed:
+        installed.start_api()
+        yield Site(installed, models_dir=home / "models")
+
+
+def turned(frame: pd.DataFrame) -> pd.DataFrame:
+    """A world in which every label is the other one."""
+    return frame.assign(label=1 - frame["label"])
+
+
+def served(site: Site, name: str, frame: pd.DataFrame) -> None:
+    """Ask for a prediction of each row, and send back what was true."""
+    records = [{"x": row.x, "y": row.y} for row in frame.itertuples()]
+    answer = site.installed.post(f"/models/{name}/predict", json={"records": records})
+    identity = answer.json()["prediction_id"]
+    labels = [{"prediction_id": f"{identity}/{i}", "label": int(label)} for i, label in enumerate(frame["label"])]
+    said = site.installed.post("/feedback", json=labels, headers=site.installed.token("client")).json()
+    assert said["accepted"] == len(frame), said
+
+
+def watched(site: Site, name: str, event: str, number: int = 1) -> dict[str, Any]:
+    """Score until the log holds so many events of a kind; the last of them."""
+    scoring = LiveScoring(site.settings, site.connect())
+    until = time.monotonic() + 60
+    while len(found := site.events(event, name)) < number:
+        assert time.monotonic() < until, site.api.get(f"/models/{name}/live")
+        scoring.look()
+        time.sleep(0.2)
+    return found[-1]
+
+
+def two_champions(site: Site, name: str) -> None:
+    """Version 1 has learnt the world as it was, version 2 as it is; each passed its gates."""
+    site.arrive(stream(1000), name)
+    site.define(name)
+    with working(site):
+        assert site.ended(site.ask(name, "first"))["reason"] == "Version 1 was promoted."
+        site.arrive(turned(stream(1000, first=1000)), name)
+        assert site.ended(site.ask(name, timestamp(at(0))))["reason"] == "Version 2 was promoted."
+
+
+def test_a_champion_that_the_world_left_behind_is_followed_by_the_one_before_and_barred(site: Site) -> None:
+    name = "rolled"
+    two_champions(site, name)
+
+    served(site, name, stream(400, first=2000))
+    said = watched(site, name, "live.compared")
+    back = watched(site, name, "version.promoted", number=3)
+
+    assert (said["version"], said["serving"]) == ("1", "2")
+    assert said["standing"]["crossed"] == said["rows"] < 400
+    assert (back["version"], back["how"], back["by"]) == ("1", "demotion", "api")
+    assert site.api.get("/current_model", model=name)["version"] == "1"
+    assert "position" in site.api.get(f"/models/{name}/versions/2")["barred"]
+    assert "takes over" not in site.api.get(f"/models/{name}")["attention"][0]["reason"]
+
+
+def test_what_was_scored_is_not_scored_again_by_another_scheduler(site: Site) -> None:
+    name = "shared"
+    two_champions(site, name)
+    served(site, name, turned(stream(60, first=2000)))
+    scorings = [LiveScoring(site.settings, site.connect()) for _ in range(2)]
+    until = time.monotonic() + 60
+
+    while (standing := site.api.get(f"/models/{name}/live"))["rows"] < 60:
+        assert time.monotonic() < until, standing
+        for scoring in scorings:
+            scoring.look()
+        time.sleep(0.2)
+
+    assert standing["rows"] == 60
+    assert standing["standing"]["capital"] < 1
+    assert standing["serving_loss"] < standing["other_loss"]
+
+
+def test_rows_that_somebody_else_has_scored_meanwhile_are_refused(site: Site) -> None:
+    name = "shared"
+    if not site.events("version.promoted", name):
+        two_champions(site, name)
+    standing = site.api.get(f"/models/{name}/live")
+    body = {"pair": standing["pair"]["position"], "after": "0" * 25 + "/0", "until": standing["cursor"]}
+    rows: dict[str, Any] = {"ids": [], "labels": [], "serving": [], "other": []}
+
+    if standing["rows"]:
+        with pytest.raises(Conflict, match="Somebody else"):
+            site.api.post(f"/models/{name}/live", {**body, **rows})
+    with pytest.raises(Conflict, match="is over"):
+        site.api.post(f"/models/{name}/live", {**body, **rows, "pair": 1})
+
+
+def test_a_champion_that_is_worse_than_it_was_with_nothing_better_at_hand_is_trained_anew(site: Site) -> None:
+    name = "declined"
+    site.arrive(stream(1000), name)
+    site.define(name)
+    with working(site):
+        assert site.ended(site.ask(name, "first"))["reason"] == "Version 1 was promoted."
+
+    served(site, name, turned(stream(600, first=1000)))
+    asked = watched(site, name, "run.requested", number=2)
+
+    assert (asked["by"], asked["slot"].partition("/")[0]) == ("api", "declined")
+    notes = site.api.get(f"/models/{name}")["attention"]
+    assert "has got worse" in notes[0]["reason"]
+    assert len(notes) == 1

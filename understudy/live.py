@@ -1,0 +1,167 @@
+"""Judging what serves by the labels of what it predicted: against the version in shadow, and against its own past.
+
+The scheduler asks the other version about the rows that the champion answered; what both said and what was true
+becomes two losses a row. Two questions are asked of them, in the order of the predictions:
+
+    is the other version better?      the e-process of `eprocess.py`; it decides as soon as it is sure
+    has the champion itself got worse? in each whole window of rows, its mean loss against that on its holdout; more
+                                       than 3 standard errors of block means above: both are bad, so train anew
+
+What follows is at most one switch between two verdicts, and none where a person takes the last step.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+
+from understudy import promotion
+from understudy.calm import unrest
+from understudy.compare import LOSSES, MIN_ROWS, block_means
+from understudy.eprocess import Standing, follow
+from understudy.evidence import Evidence
+from understudy.losses import paired
+from understudy.metrics import FloatArray
+from understudy.policy import OWN, Promotion
+from understudy.promotion import Wish
+from understudy.signature import Task
+from understudy.state import Model
+
+WORSE_BY = 3.0
+"""Standard errors. Windows do not overlap, so that is an alarm in 700 windows of a champion that is what it was."""
+MILLISECOND = timedelta(milliseconds=1)
+KEY = "live-"
+"""How the key of a promotion begins that labels decided."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Losses on the holdout of the pair's verdict, each of shape (n,)."""
+
+    serving: FloatArray
+    other: FloatArray | None
+    """None: the other version was not asked about these rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Losses on labelled predictions, each of shape (n,), in the order of the predictions; NaN: no answer."""
+
+    serving: FloatArray
+    other: FloatArray | None
+
+
+@dataclass(frozen=True)
+class Decline:
+    """A window in which the champion was worse than on its holdout."""
+
+    until: int
+    """Rows up to the end of that window."""
+    loss: float
+    before: float
+    errors: float
+    """By how many standard errors."""
+
+    @property
+    def words(self) -> str:
+        now = f"its loss on the newest of {self.until} labelled predictions is {self.loss:.4g}"
+        return f"{now}, and was {self.before:.4g} when it was judged: {self.errors:.1f} standard errors more"
+
+
+def loss_name(policy: Mapping[str, Any], task: Task) -> str:
+    """The loss by which a policy judges: one of ours, or `own:NAME`, which the scheduler computes."""
+    return Promotion.from_json(policy).loss_name or LOSSES[task][0]
+
+
+def is_own(name: str) -> bool:
+    return name.startswith(OWN)
+
+
+def reference(
+    policy: Mapping[str, Any], evidence: Evidence, *, serving: Collection[str], other: Collection[str]
+) -> Reference | None:
+    """What the holdout of a verdict says of a pair; None where the champion was not asked about it.
+
+    Args:
+        serving, other: digests of each version's bundle, and of the candidate that it is the refit of.
+
+    Raises ValueError as `losses.paired` does.
+    """
+    candidate, champion = paired(policy, evidence)
+    if evidence.candidate in serving:
+        return Reference(candidate, champion if evidence.champion in other else None)
+    if evidence.champion in serving and champion is not None:
+        return Reference(champion, candidate if evidence.candidate in other else None)
+    return None
+
+
+def standing(known: Reference | None, scored: Scored) -> Standing | None:
+    """How the pair stands; None where there is nothing to compare with."""
+    if known is None or known.other is None or scored.other is None:
+        return None
+    return follow(known.serving - known.other, scored.serving - scored.other)
+
+
+def decline(known: Reference | None, scored: Scored) -> Decline | None:
+    """The first window of live rows, as long as the holdout, in which the champion was clearly worse than there."""
+    if known is None or len(known.serving) < MIN_ROWS or not np.isfinite(known.serving).all():
+        return None
+    length = len(known.serving)
+    before, error = mean_and_error(known.serving)
+    for end in range(length, len(scored.serving) + 1, length):
+        window = scored.serving[end - length : end]
+        if not np.isfinite(window).all():
+            continue
+        loss, own = mean_and_error(window)
+        spread = float(np.hypot(error, own))
+        if spread > 0 and loss - before > WORSE_BY * spread:
+            return Decline(end, loss, before, (loss - before) / spread)
+    return None
+
+
+def mean_and_error(losses: FloatArray) -> tuple[float, float]:
+    """Mean of the block means, and its standard error."""
+    means = block_means(losses)
+    return float(means.mean()), float(means.std(ddof=1)) / len(means) ** 0.5
+
+
+Next = Literal["waits", "switch", "person", "barred"]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What follows where labels prefer the other version."""
+
+    next: Next
+    why: str
+    wish: Wish | None = None
+
+
+def switch(model: Model, now: datetime) -> Switch | None:
+    """The promotion that labels call for, or why there is none; None where they call for nothing.
+
+    Its key names the comparison, so that whoever carries it out wishes the same.
+    """
+    pair = model.pair
+    if pair is None or pair.settled_at is None or pair.other is None or model.champion != pair.serving:
+        return None
+    said = f"Labels of predictions prefer version {pair.other} to version {pair.serving}"
+    if ((model.definition or {}).get("promotion") or {}).get("mode") != "auto":
+        return Switch("person", f"{said}; model {model.name} leaves that step to a person.")
+    if (why := promotion.barred(model, pair.other)) is not None:
+        return Switch("barred", f"{said}, which is barred since it was taken back. {why}")
+    if (why := unrest(model, now)) is not None and pair.why != "promotion":
+        return Switch("waits", f"{said}. {why}")
+    goes_back = promotion.refuge(model) == pair.other
+    wish = Wish(
+        model=model.name,
+        version=pair.other,
+        key=f"{KEY}{model.name}-{pair.settled_at}",
+        by="api",
+        how="demotion" if goes_back else "promotion",
+        reason=f"{said}: see position {pair.settled_at} of the log.",
+        expects=pair.serving,
+    )
+    return Switch("switch", wish.reason, wish)
