@@ -48,7 +48,7 @@ def test_few_different_values_are_groups_as_they_are(values: Any, shown: set[str
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float64", "Int64", "Float64"])
-def test_many_different_numbers_are_cut_into_quarters_of_the_fitted_rows(dtype: str) -> None:
+def test_many_different_numbers_are_cut_into_quarters_of_the_fitted_rows(dtype: Any) -> None:
     values = pd.Series(np.arange(N)).astype(dtype)
 
     found = grouped(values)  # the fitted rows hold 0 to 299, the others 300 to 499
