@@ -7,7 +7,6 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.cohorts import looked_at
 from api.door import Door
 from api.service import Service, service_of
 from understudy.errors import BadInput
@@ -65,7 +64,7 @@ def unlabelled(
 
 
 def mature_rows(service: Service, model: str, after: Place | None, limit: int) -> bytes:
-    standing = looked_at(service.labels, model)
+    standing = service.cohorts.look(model)
     until_ms = -1 if standing.closed_ms is None else standing.closed_ms
     found, last = service.labels.judged(
         model, after=after, until_ms=until_ms, limit=limit, hidden=hidden_of(service, model)

@@ -13,6 +13,7 @@ from api.access import Access
 from api.admission import Admission, Room, Turnstile
 from api.answering import Answering
 from api.breaker import Breakers
+from api.cohorts import Cohorts
 from api.conduct import Conduct
 from api.counts import Counts
 from api.health import Health
@@ -68,6 +69,7 @@ class Service:
     store: ArtifactStore
     records: Records
     labels: Labels
+    cohorts: Cohorts
     scores: Scores
     references: References
     """Losses on the holdouts of verdicts, that labels are measured by."""
@@ -215,6 +217,7 @@ def open_service(settings: Settings) -> Service:
         store=store,
         records=records,
         labels=labels,
+        cohorts=Cohorts(labels, journal, store),
         scores=SqliteScores(settings.records_file),
         references=References(store),
         pulse=pulse,

@@ -21,9 +21,11 @@ if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy 
     import pandas as pd
 
     from understudy.errors import UnderstudyError
+    from understudy.label_quality import Sample
     from understudy.labels import Answered, Given, Labelled, Outcome, Place, Request
     from understudy.maturity import Cohort
     from understudy.records import Chunk, Gap, Keyed, Progress, Record
+    from understudy.signature import Value
 
 
 class EventLog(Protocol):
@@ -151,8 +153,14 @@ class Labels(Protocol):
     def closed_ms(self, model: str) -> int | None:
         """Until when predictions are closed; None: none is."""
 
-    def close_until(self, model: str, ms: int) -> None:
-        """Close predictions up to then; what is closed stays closed."""
+    def close_until(self, model: str, ms: int, *, doubt: str | None = None) -> bool:
+        """Close predictions up to then; what is closed stays closed.
+
+        With a `doubt`, nothing is judged by what is closed now; True where that begins, and does not go on.
+        """
+
+    def sample(self, model: str, *, until_ms: int, most: int) -> "tuple[Sample, list[Value]]":
+        """The newest `most` labels up to then that are not late; and as many before them, of what is not in doubt."""
 
     def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[tuple[int, int]]:
         """Of about `most` labels, spread over the time since then: when their rows were answered, when they came."""

@@ -13,11 +13,13 @@ from understudy.adapters import sqlite
 from understudy.adapters.sqlite_records import COLUMNS
 from understudy.chunks import ENCODER, Content
 from understudy.errors import UnderstudyError
+from understudy.label_quality import Sample
 from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, Request, read, weigh
 from understudy.maturity import Cohort
 from understudy.recorded_rows import Numbered, calls_in, places, spans
 from understudy.recorded_rows import read as rows_of
 from understudy.records import NUMBERS, SPAN_MS, Chunk, Layout, moment_of
+from understudy.signature import Value
 
 NEAR = """
 SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
@@ -50,6 +52,7 @@ COUNTING = """
 SELECT ms, process, number, row, label, arrived_ms, source, max(arrival) FROM labels
 WHERE model = :model AND late = 0 AND ms <= :until
 AND (ms, process, number, row) > (:ms, :process, :number, :row)
+AND NOT EXISTS (SELECT 1 FROM doubts WHERE doubts.model = :model AND ms > since_ms AND ms <= until_ms)
 GROUP BY ms, process, number, row ORDER BY ms, process, number, row LIMIT :limit
 """
 LATEST = """
@@ -61,6 +64,17 @@ CLOSED = "SELECT closed_ms FROM closings WHERE model = ?"
 CLOSE = """
 INSERT INTO closings (model, closed_ms) VALUES (?, ?)
 ON CONFLICT (model) DO UPDATE SET closed_ms = max(closed_ms, excluded.closed_ms)
+"""
+DOUBTED_UNTIL = "SELECT since_ms FROM doubts WHERE model = ? AND until_ms = ?"
+DOUBT = """
+INSERT INTO doubts (model, since_ms, until_ms, reason) VALUES (?, ?, ?, ?)
+ON CONFLICT (model, since_ms) DO UPDATE SET until_ms = excluded.until_ms
+"""
+NEWEST = """
+SELECT ms, process, number, row, label FROM labels
+WHERE model = :model AND late = 0 AND ms <= :until
+AND NOT (:judged AND EXISTS (SELECT 1 FROM doubts WHERE doubts.model = :model AND ms > since_ms AND ms <= until_ms))
+ORDER BY ms DESC, process DESC, number DESC, row DESC, arrival DESC LIMIT :most
 """
 FIRST_MS = "SELECT min(ms) FROM labels WHERE model = ?"
 DELAYS = """
@@ -233,9 +247,34 @@ class SqliteLabels:
             row = self._db.execute(CLOSED, (model,)).fetchone()
         return None if row is None else int(row[0])
 
-    def close_until(self, model: str, ms: int) -> None:
+    def close_until(self, model: str, ms: int, *, doubt: str | None = None) -> bool:
         with self._lock, sqlite.writing(self._db):
+            before = self._closed(model)
+            if ms <= before:
+                return False
             self._db.execute(CLOSE, (model, ms))
+            if doubt is None:
+                return False
+            going_on = self._db.execute(DOUBTED_UNTIL, (model, before)).fetchone()
+            self._db.execute(DOUBT, (model, before if going_on is None else going_on[0], ms, doubt))
+            return going_on is None
+
+    def sample(self, model: str, *, until_ms: int, most: int) -> tuple[Sample, list[Value]]:
+        newest = self._newest(model, until_ms, most, judged=False)
+        labels = {place: read(facts[0]) for place, facts in newest.items()}
+        disputed = sum(len(set(facts)) > 1 for facts in newest.values())
+        first_ms = min((place.ms for place in labels), default=0)
+        before = self._newest(model, first_ms - 1, most, judged=True)
+        return Sample(list(labels.values()), disputed), [read(facts[0]) for facts in before.values()]
+
+    def _newest(self, model: str, until_ms: int, most: int, *, judged: bool) -> dict[Place, list[str]]:
+        """Labels of the newest rows up to then, of each the newest first."""
+        given = {"model": model, "until": until_ms, "most": most, "judged": judged}
+        found: dict[Place, list[str]] = {}
+        with self._lock, sqlite.storage_errors():
+            for *place, label in self._db.execute(NEWEST, given):
+                found.setdefault(Place(*place), []).append(label)
+        return found
 
     def _closed(self, model: str) -> int:
         row = self._db.execute(CLOSED, (model,)).fetchone()

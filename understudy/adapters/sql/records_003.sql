@@ -20,6 +20,15 @@ CREATE TABLE closings (
     closed_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Stretches of closed predictions, without their first millisecond, whose labels nothing is judged by, and why.
+CREATE TABLE doubts (
+    model    TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    reason   TEXT NOT NULL,
+    PRIMARY KEY (model, since_ms)
+) STRICT, WITHOUT ROWID;
+
 -- Which row of which prediction a request named by the key of its model; JSON.
 CREATE TABLE keys (
     model   TEXT NOT NULL,
