@@ -68,8 +68,10 @@ class Asking:
 def untested(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Model -> slot of the test of its gates, for those that serve by a definition whose gates nobody has tested yet.
 
-    Not before something serves: nobody should wait longer for a first champion.
+    Not before something serves, and not while another model trains for its first champion: nobody should wait longer.
     """
+    if any(model["champion"] is None and model["open_runs"] for model in models.values()):
+        return {}
     serving = {name: model["selftest"] for name, model in models.items() if model["champion"] is not None}
     return {name: test["slot"] for name, test in serving.items() if test is not None and test["run"] is None}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from understudy.adapters.commands.status import ending, next_slot, row, show, waits
+from understudy.adapters.commands.status import ending, next_slot, row, show, unsettled, waits
 from understudy.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -20,6 +20,7 @@ MODEL: dict[str, Any] = {
     "waiting": ["4", "3"],
     "last_run": {"id": "rain-5", "state": "running", "attempt": 1, "reason": "", "verdict": None},
     "next_slot": "2026-01-31T12:01:00.000000Z",
+    "selftest": {"slot": "selftest/1", "run": None},
     "attention": [],
 }
 
@@ -81,6 +82,26 @@ def test_what_needs_attention_is_shown_with_what_to_do(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "not ready: The log was last read 9 s ago." in shown
     assert "(60 s ago): Version 3 waits. → understudy promote rain 3" in shown
+
+
+def test_what_the_test_of_the_gates_has_shown_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    test = {"slot": "selftest/1", "run": "rain-2", "state": "failed", "reason": "1 of 35 sabotages came through."}
+
+    show({"api": {"url": "http://127.0.0.1:8000", "ready": True, "reason": ""}, "models": [MODEL]}, NOON)
+    assert "Gates" not in capsys.readouterr().out
+    tested = {**MODEL, "selftest": test}
+    show({"api": {"url": "http://127.0.0.1:8000", "ready": True, "reason": ""}, "models": [tested]}, NOON)
+
+    assert "Gates of rain: rain-2 failed. 1 of 35 sabotages came through." in capsys.readouterr().out
+
+
+def test_what_came_through_the_gates_needs_attention_until_the_definition_changes() -> None:
+    run = {"state": "succeeded", "requested_at": "2026-01-31T11:59:00.000000Z"}
+    note = {"run": "rain-2", "version": None, "time": "2026-01-31T11:00:00.000000Z"}
+
+    assert unsettled([note], [run], {}, "rain-2") == [note]
+    assert unsettled([note], [run], {}, "rain-9") == []
+    assert unsettled([note], [run], {}, None) == []
 
 
 VERDICT = {

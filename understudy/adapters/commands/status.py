@@ -7,11 +7,14 @@ import typer
 
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import address, current_settings, get_if_found, listed, reading
+from understudy.adapters.commands.live import in_a_line
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say_table, utc_now, when
 from understudy.events import timestamp
 from understudy.schedule import Schedule
 
 ATTENTION_SHOWN = 3
+NEWEST_RUNS = 10
+"""Runs that are looked through for the last one that was no test of gates."""
 NEWEST = 50
 """Versions that are looked through for those that wait."""
 
@@ -40,7 +43,8 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
     name = model["name"]
     champion = get_if_found(client, "/current_model", model=name) or {}
     versions = client.get(f"/models/{name}/versions", limit=NEWEST)["items"]
-    runs = client.get("/runs", model=name, limit=1)["items"]
+    newest = client.get("/runs", model=name, limit=NEWEST_RUNS)["items"]
+    runs = [run for run in newest if run["kind"] != "selftest"][:1]
     whole = client.get(f"/models/{name}")
     return {
         "name": name,
@@ -53,8 +57,10 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "last_run": runs[0] if runs else None,
         "schedule": str(Schedule.from_json(model["definition"]["schedule"])),
         "next_slot": next_slot(model["definition"]["schedule"], now),
-        "attention": unsettled(whole["attention"], runs, champion),
+        "selftest": model["selftest"],
+        "attention": unsettled(whole["attention"], runs, champion, model["selftest"]["run"]),
         "unrest": whole["unrest"],
+        "live": get_if_found(client, f"/models/{name}/live"),
         "barred": {version["version"]: version["barred"] for version in versions if version["barred"]},
     }
 
@@ -66,13 +72,20 @@ def next_slot(schedule: dict[str, Any], now: datetime) -> str | None:
 
 
 def unsettled(
-    notes: list[dict[str, Any]], runs: list[dict[str, Any]], champion: dict[str, Any]
+    notes: list[dict[str, Any]], runs: list[dict[str, Any]], champion: dict[str, Any], test: str | None
 ) -> list[dict[str, Any]]:
-    """The newest notes that no later promotion and no later run has made old, each cause once."""
+    """The newest notes that no later promotion and no later run has made old, each cause once.
+
+    `test`: the run that tested the gates of the definition in force; what it says stays true until that changes.
+    """
     since = max(
         champion.get("promoted_at", ""), *(run["requested_at"] for run in runs if run["state"] != "running"), ""
     )
-    newest = {note["run"] or note["version"]: note for note in reversed(notes) if note["time"] >= since}
+    newest = {
+        note["run"] or note["version"]: note
+        for note in reversed(notes)
+        if note["time"] >= since or (test and note["run"] == test)
+    }
     return list(newest.values())[:ATTENTION_SHOWN]
 
 
@@ -94,6 +107,10 @@ def show(found: dict[str, Any], now: datetime) -> None:
     for model in found["models"]:
         if model["last_run"] is not None:
             say(f"{model['last_run']['id']}: {ending(model['last_run'])}")
+        if model["selftest"]["run"] is not None:
+            say(f"Gates of {model['name']}: {tested(model['selftest'])}")
+        if model["live"] is not None and (stands := in_a_line(model["live"], now)) is not None:
+            say(f"Labels of {stands}")
     for model in found["models"]:
         for version, reason in model["barred"].items():
             say(f"Version {version} of {model['name']} is barred since it was taken back. {reason}")
@@ -114,6 +131,11 @@ def row(model: dict[str, Any], now: datetime) -> tuple[object, ...]:
         None if run is None else f"{run['id']} {run['state']}",
         when(model["next_slot"], now) if model["next_slot"] else model["schedule"],
     )
+
+
+def tested(test: dict[str, Any]) -> str:
+    """What a test of the gates has shown, or that it is still at work."""
+    return f"{test['run']} {test['state']}. {test['reason']}".rstrip()
 
 
 def ending(run: dict[str, Any]) -> str:
