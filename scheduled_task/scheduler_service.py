@@ -4,6 +4,8 @@
     jobs          at each slot of a model's schedule → POST /runs
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
     live          every 5 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
+    drift         every 5 s    recorded rows, measured once a minute in a process → POST /models/{name}/drift
+    arrivals      every 5 s    new rows of `on_new_rows`, counted once a minute in a process → POST /runs
     workers       always       POST /runs/claim → a process that trains → version, evidence, promotion, finish
     one more      always       the same for tests of gates: a process that sabotages → finish
     scratch       every 30 s   what a killed scheduler left, of any that shares our volumes, is swept
@@ -33,8 +35,10 @@ from apscheduler.jobstores.base import JobLookupError
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+from scheduled_task.arrivals import Arrivals
 from scheduled_task.asking import Asking, utc_now
 from scheduled_task.catalogue import Catalogue
+from scheduled_task.drift import DriftWatch
 from scheduled_task.keeper import ClockWatch, Every, Part
 from scheduled_task.live import EVERY_S as LIVE_EVERY_S
 from scheduled_task.live import LiveScoring
@@ -50,6 +54,8 @@ from understudy.settings import Settings, read_settings
 log = logging.getLogger(__name__)
 
 DEFINITIONS_EVERY_S, REST_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S = 10.0, 3.0, 1.0, 30.0
+WATCH_EVERY_S = 5.0
+"""Most of these looks only read on; what is costly in them is done once a minute."""
 STOP_WITHIN_S = 8.0
 """A container is given ten seconds."""
 LATE_IS_BETTER_THAN_NEVER: Mapping[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -82,10 +88,13 @@ class Parts:
         self._asking = Asking(self.connect(), selftests=tests)
         self._catalogue = Catalogue(settings, self.connect(), self._known)
         self._live = LiveScoring(settings, self.connect())
+        self._drift, self._arrivals = DriftWatch(settings, self.connect()), Arrivals(settings, self.connect())
         repeated = [
             Every("definitions", self._catalogue.check, seconds=DEFINITIONS_EVERY_S),
             Every("slots", self._ask_for_the_rest, seconds=REST_EVERY_S),
             Every("live", self._live.look, seconds=LIVE_EVERY_S),
+            Every("drift", lambda: self._drift.look(frozenset(self._schedules)), seconds=WATCH_EVERY_S),
+            Every("arrivals", lambda: self._arrivals.look(frozenset(self._schedules)), seconds=WATCH_EVERY_S),
         ]
         workers = [Worker(settings, self.connect, number=n + 1) for n in range(settings.runs_at_once)]
         testers = [Worker(settings, self.connect, number=0, kind="selftest")] if tests else []
@@ -118,6 +127,8 @@ class Parts:
         self._asking.close()
         self._catalogue.close()
         self._live.close()
+        self._drift.close()
+        self._arrivals.close()
         log.info("The scheduler has stopped.", extra={"action": "scheduler.stopped"})
 
     def _sweep(self) -> None:
