@@ -6,6 +6,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     docs,
+    drift,
     events,
     feedback,
     health,
@@ -30,6 +31,7 @@ PARTS = (
     feedback,
     labelled,
     models,
+    drift,
     promotions,
     runs,
     events,
