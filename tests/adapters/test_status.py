@@ -21,7 +21,11 @@ MODEL: dict[str, Any] = {
     "last_run": {"id": "rain-5", "state": "running", "attempt": 1, "reason": "", "verdict": None},
     "next_slot": "2026-01-31T12:01:00.000000Z",
     "selftest": {"slot": "selftest/1", "run": None},
+    "live": None,
     "attention": [],
+    "unrest": None,
+    "barred": {},
+    "live": None,
 }
 
 

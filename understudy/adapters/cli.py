@@ -11,6 +11,7 @@ from understudy.adapters.commands import (
     explain,
     grounds,
     launching,
+    live,
     orders,
     replay,
     selftest,
@@ -20,7 +21,7 @@ from understudy.adapters.commands import (
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, diff, explain, orders, replay, doctor, verification, selftest)
+GROUPS = (launching, definition, status, grounds, live, diff, explain, orders, replay, doctor, verification, selftest)
 
 app = typer.Typer(
     name="understudy",
