@@ -9,9 +9,14 @@ well as the best λ, which nobody knows beforehand.
 
 Rows that follow each other resemble each other, and who bets on each of them counts the same luck often. So the game is
 played on means of blocks in the order of the predictions. Their length is chosen on the holdout: the smallest power of
-two for which neighbouring means are hardly correlated. There, too, x gets its unit: 2 standard deviations of a block's
-mean. The promise of 5 % is therefore nominal: dependence that is longer than a block breaks it, and a world that
-moves makes "on average" a matter of the stretch of time.
+two for which neighbouring means are hardly correlated. The promise of 5 % is therefore nominal: dependence that is
+longer than a block breaks it, and a world that moves makes "on average" a matter of the stretch of time.
+
+The unit of x is taken from the holdout as well: two standard deviations of a block's mean, or the largest mean where
+that is more. Nothing within it is cut off, and that matters. Where one model is a little better nearly always and much
+worse seldom, cutting off what is far out takes the seldom away, and the game then finds a difference between equal
+models in nearly every comparison. Beyond the unit, one block takes at most 95 % of a bet's capital and at most doubles
+it, so that none decides alone: at least five are needed.
 
 Nothing here is drawn by lot or kept: the same rows give the same numbers, and the first rows alone give the same
 crossing. So the state of a comparison is its rows, and any process can take it up.
@@ -25,18 +30,24 @@ import numpy as np
 
 from understudy.metrics import FloatArray
 
-BETS = (0.01, 0.03, 0.1, 0.3, 0.6, 0.9)
-"""Shares of the capital that are staked, a sixth of it on each."""
+BETS = (0.1, 0.2, 0.4, 0.8)
+"""Shares of the capital that are staked, a quarter of it on each. Any difference worth a change of models in the time
+between two retrains is within a factor of 1.5 of what one of them is best for; smaller ones only cost the others."""
+MOST_LOST = 0.95
+"""Of a bet's capital, by one block."""
+MOST_WON = 1.0
 ENOUGH = 20.0
-"""The capital that decides: its inverse is the probability, at most, that the other model is no better."""
+"""The capital that decides: its inverse is the probability, at most, that an other model that is no better gets it."""
 MIN_BLOCKS = 24
 """Blocks of the reference below which neither their length nor their spread can be told."""
 CORRELATED = 0.1
 """Correlation of neighbouring blocks that is as good as none. It cannot be told from 0 below 1/√blocks anyway."""
 SPREADS = 2.0
-"""Standard deviations of a block's mean that count as 1. What lies further out counts no more than that."""
+"""Standard deviations of a block's mean that are 1, unless the holdout has one further out."""
 EQUAL = 1e-12
 """A difference of losses that is rounding, as in `compare`."""
+LARGEST = 1e150
+"""A difference beyond it has no square, so nobody can tell its spread."""
 MOST = 1e300
 """Capital stops counting there: JSON has no infinity."""
 
@@ -73,18 +84,18 @@ def follow(reference: FloatArray, live: FloatArray) -> Standing:
     Args:
         reference: shape (n,), loss of the serving model − loss of the other, on the rows of the holdout in time order.
         live: shape (m,), the same on the rows since the pair was formed, in the order of the predictions. A block
-            with a row that is not finite counts as the worst possible one for the other model, since a
-            comparison that misses its rows must not change who serves.
+            with a row that is not finite counts as the worst of the holdout for the other model, since a comparison
+            that misses its rows must not change who serves.
     """
     reference, live = np.asarray(reference, dtype=np.float64), np.asarray(live, dtype=np.float64)
     why = _unfit(reference)
     if why is not None:
         return Standing(block=None, scale=None, rows=0, blocks=0, capital=1.0, crossed=None, reason=why)
     block = block_length(reference)
-    scale = SPREADS * float(means(reference, block).std(ddof=1))
+    scale = unit(means(reference, block))
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite becomes −1
         x = means(live, block) / scale
-    running = capital(np.where(np.isfinite(x), np.clip(x, -1.0, 1.0), -1.0))
+    running = capital(np.where(np.isfinite(x), x, -1.0))
     reached = np.flatnonzero(running >= ENOUGH)
     return Standing(
         block=block,
@@ -97,9 +108,15 @@ def follow(reference: FloatArray, live: FloatArray) -> Standing:
 
 
 def capital(x: FloatArray) -> FloatArray:
-    """The capital after each block, shape (blocks,), for means of blocks within [−1, 1]."""
+    """The capital after each block, shape (blocks,), for means of blocks in their unit."""
+    gains = np.clip(np.outer(BETS, x), -MOST_LOST, MOST_WON)
     with np.errstate(over="ignore"):
-        return np.minimum(np.exp(np.cumsum(np.log1p(np.outer(BETS, x)), axis=1)).mean(axis=0), MOST)
+        return np.minimum(np.exp(np.cumsum(np.log1p(gains), axis=1)).mean(axis=0), MOST)
+
+
+def unit(blocks: FloatArray) -> float:
+    """What counts as 1, from the means of the reference's blocks."""
+    return max(SPREADS * float(blocks.std(ddof=1)), float(np.abs(blocks).max()))
 
 
 def means(values: FloatArray, block: int) -> FloatArray:
@@ -125,7 +142,7 @@ def _are_correlated(values: FloatArray) -> bool:
 def _unfit(reference: FloatArray) -> str | None:
     if len(reference) < MIN_BLOCKS:
         return f"The holdout has {len(reference)} rows, and a comparison needs {MIN_BLOCKS} to find its unit."
-    if not np.isfinite(reference).all():
+    if not np.all(np.abs(reference) < LARGEST):
         return "One of the two models did not answer every row of the holdout with finite numbers."
     if means(reference, block_length(reference)).std(ddof=1) <= EQUAL:
         return "The losses of the two differ by the same on every row of the holdout, which gives a difference no unit."

@@ -57,6 +57,22 @@ def test_equal_models_change_places_in_at_most_one_of_twenty_comparisons() -> No
     assert sum(row is not None for row in crossed) <= 10
 
 
+def test_rare_large_losses_of_the_other_model_are_not_cut_off() -> None:
+    def often_a_little_better(seed: int, n: int) -> FloatArray:
+        return np.where(np.random.default_rng(seed).random(n) < 0.1, -0.9, 0.1)  # 0 on average
+
+    pairs = [(often_a_little_better(2 * seed, 300), often_a_little_better(2 * seed + 1, 4000)) for seed in range(60)]
+
+    assert sum(follow(reference, live).crossed is not None for reference, live in pairs) <= 6
+
+
+def test_one_absurd_block_decides_nothing() -> None:
+    live = apart(2, 100)
+    live[50] = 1e9
+
+    assert follow(apart(1, 300), live).crossed is None
+
+
 def test_rows_that_resemble_their_neighbours_are_counted_in_blocks() -> None:
     assert block_length(wavy(1, 1600)) >= 16
     assert block_length(wavy(1, 1600, memory=0.0)) == 1
@@ -77,7 +93,7 @@ def test_the_unit_of_the_loss_does_not_matter() -> None:
 def test_a_block_that_nobody_can_compare_speaks_for_the_model_that_serves(poor: float) -> None:
     reference, live = apart(1, 300), apart(2, 1000, worse=0.3)
     holed, worst = live.copy(), live.copy()
-    holed[5], worst[5] = poor, -1.0
+    holed[5], worst[5] = poor, -1.0  # a row by itself is a block here, and 1 is the largest difference there is
 
     assert follow(reference, holed) == follow(reference, worst)
 
@@ -88,6 +104,7 @@ def test_a_block_that_nobody_can_compare_speaks_for_the_model_that_serves(poor: 
         (np.zeros(300), "differ by the same"),
         (np.full(300, 0.2), "differ by the same"),
         (np.full(300, np.nan), "finite numbers"),
+        (np.array([1e200, -1e200] * 50), "finite numbers"),
         (apart(1, MIN_BLOCKS - 1), f"has {MIN_BLOCKS - 1} rows"),
         (np.array([]), "has 0 rows"),
     ],
