@@ -7,7 +7,8 @@ their own bounds, where it is known what a model costs.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,6 +42,10 @@ ROOMS: Mapping[str, Room] = {
     "claim": Room(inside=64, waiting=0),  # waits on the event loop, up to 20 s, and takes a thread for moments
 }
 
+LABELS_AT_ONCE, LABELS_PER_S = 50_000, 5_000.0
+"""Ten thousand labels cost a fifth of a second of computing, and more where their records are scattered: so they take
+a quarter of a core from the predictions at most."""
+
 
 class Turnstile:
     """Lets in so many at a time; used on the event loop only."""
@@ -73,11 +78,32 @@ class Turnstile:
             raise too_many(self._name) from None
 
 
+class Bucket:
+    """Lets through so many of a thing a second, and `most` at once after a pause; used on the event loop only."""
+
+    def __init__(self, name: str, *, most: int, per_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._most, self._per_s, self._now_s = name, most, per_s, now_s
+        self._left, self._at_s = float(most), now_s()
+
+    def take(self, n: int) -> None:
+        """Raises TooMany where there are not so many left; then none is taken."""
+        now_s = self._now_s()
+        self._left = min(self._most, self._left + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if n > self._left:
+            raise TooMany(
+                f"More {self._name} come than are taken: {self._per_s:,.0f} a second.",
+                remedy="Come back after `Retry-After`; what was sent is all to be sent again.",
+            )
+        self._left -= n
+
+
 class Admission:
     """The turnstiles of one process."""
 
     def __init__(self, rooms: Mapping[str, Room] = ROOMS) -> None:
         self._turnstiles = {name: Turnstile(name, room) for name, room in rooms.items()}
+        self.labels = Bucket("labels", most=LABELS_AT_ONCE, per_s=LABELS_PER_S)
 
     def turnstile(self, route: str) -> Turnstile | None:
         """What a route is behind; None where that is nothing."""
