@@ -25,7 +25,6 @@ MODEL: dict[str, Any] = {
     "attention": [],
     "unrest": None,
     "barred": {},
-    "live": None,
 }
 
 
