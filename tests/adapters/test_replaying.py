@@ -1,0 +1,311 @@
+"""Replays of small worlds that really change, with real estimators and a real folder of what is known."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from understudy.adapters import definitions
+from understudy.adapters.commands.replay import show
+from understudy.adapters.replay_cache import ReplayCache, key_of
+from understudy.adapters.replay_plan import Plan, Wish, carry_out, plan
+from understudy.errors import BadInput, DataRefused, NotFound
+from understudy.events import timestamp
+from understudy.spans import Span
+
+ROWS = 3_000
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+
+DEFINITION = """
+from sklearn.linear_model import LinearRegression
+from understudy import Model, Promotion, Schedule
+from understudy.adapters.sources import Csv
+{before}
+model = Model(
+    name="world",
+    source={source},
+    target="y",
+    estimator={estimator},
+    {more}
+)
+"""
+CSV, TIMED = 'Csv("world.csv", time="at")', 'time="at", retrain=Schedule.every(days=10),'
+MISSES = """
+from sklearn.linear_model import LogisticRegression
+def misses(labels, outputs):
+    return 1.0 * (outputs.argmax(axis=1) != (labels == "up"))
+"""
+LABELS_LATE = """
+import pandas as pd
+class Late:
+    def get_dataframe(self, as_of):
+        frame = Csv("world.csv", time="at").get_dataframe(as_of)
+        unknown = frame["at"] > as_of - pd.Timedelta(days=15)
+        return frame.assign(y=frame["y"].mask(unknown))
+"""
+
+
+def drifting(rows: int = ROWS) -> pd.DataFrame:
+    """An hour a row; what y is turns by half a circle over the whole, so that a model is soon worth nothing."""
+    random = np.random.default_rng(3)
+    a, b, noise = random.normal(size=(3, rows))
+    angle = np.linspace(0, np.pi, rows)
+    at = [timestamp(FIRST + timedelta(hours=hour)) for hour in range(rows)]
+    y = a * np.cos(angle) + b * np.sin(angle) + 0.3 * noise
+    return pd.DataFrame({"at": at, "a": a, "b": 50 + 4 * b, "y": y})  # two columns that nobody can take for another
+
+
+def world(folder: Path, frame: pd.DataFrame, *, source: str = CSV, more: str = TIMED, **parts: str) -> Path:
+    (folder / "models").mkdir(exist_ok=True)
+    frame.to_csv(folder / "models" / "world.csv", index=False)
+    given = {"before": "", "estimator": "LinearRegression()", **parts}
+    (folder / "models" / "world.py").write_text(DEFINITION.format(source=source, more=more, **given))
+    return folder
+
+
+def planned(folder: Path, wish: Wish | None = None, *, now: datetime = NOW) -> Plan:
+    return plan(definitions.load_named(folder / "models", "world"), wish or Wish(), now=now)
+
+
+def replayed(folder: Path, wish: Wish | None = None, **more: Any) -> dict[str, Any]:
+    return carry_out(planned(folder, wish, **more), ReplayCache(folder / "known"), tick=lambda: None)
+
+
+def policies(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["policy"]: one for one in report["policies"]}
+
+
+def kept(folder: Path) -> set[str]:
+    return {file.name for file in (folder / "known").iterdir()}
+
+
+def test_where_the_world_turns_retraining_pays_and_versions_age(tmp_path: Path) -> None:
+    report = replayed(world(tmp_path, drifting()))
+
+    found = policies(report)
+    assert found["in force"]["promotions"] > 3
+    assert found["never retrain"]["against"] > 0.3
+    assert found["never retrain"]["interval"][0] > 0.2
+    ages = [age["change"] for age in report["staleness"]["ages"]]
+    assert ages[0] == 0
+    assert ages[1] < ages[3] < ages[6]
+    assert report["staleness"]["ages"][1]["days"] == 10.0
+
+
+def test_a_second_policy_trains_nothing_and_a_shorter_window_follows_the_world_better(tmp_path: Path) -> None:
+    folder = world(tmp_path, drifting())
+    first = replayed(folder)
+    known = kept(folder)
+
+    second = replayed(folder, Wish(bar=0.5, refit="off", cannot_tell="promote"))
+    assert second["trained"] == 0
+    assert kept(folder) == known
+    assert policies(second)["in force"] == policies(first)["in force"]
+    assert policies(second)["asked"]["dates"] != policies(first)["in force"]["dates"]
+
+    third = replayed(folder, Wish(window=Span.parse("20d")))
+    assert third["trained"] > 0
+    assert policies(third)["asked"]["against"] < -0.1
+
+
+def test_who_is_stopped_goes_on_where_the_work_ended(tmp_path: Path) -> None:
+    folder, ticks = world(tmp_path, drifting()), iter([None] * 4)
+
+    def stop() -> None:
+        if next(ticks, stop) is stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(planned(folder), ReplayCache(folder / "known"), tick=stop)
+    fits_kept = sum("outputs" in np.load(file) for file in (folder / "known").glob("*.npz"))
+
+    report = replayed(folder)
+
+    assert report["trained"] == planned(folder).trainings - fits_kept
+    assert fits_kept == 10
+
+
+def test_a_changed_row_makes_all_that_was_known_unknown(tmp_path: Path) -> None:
+    folder, frame = tmp_path, drifting()
+    first = replayed(world(folder, frame))
+    frame["a"] = frame["a"].where(frame.index != 5, 1.0)
+
+    again = replayed(world(folder, frame))
+
+    assert again["trained"] == first["trained"] > 0
+
+
+def test_labels_that_come_late_cost_something(tmp_path: Path) -> None:
+    """A source as of a date gives the labels that had arrived by then, and nothing else is learnt from."""
+    prompt = replayed(world(tmp_path, drifting()))
+    late = replayed(world(tmp_path, drifting(), source="Late()", before=LABELS_LATE), now=NOW)
+
+    losses = [policies(report)["in force"]["loss"] for report in (prompt, late)]
+    assert losses[1] > 1.04 * losses[0]
+
+
+def test_dates_may_be_counted_in_rows_where_these_have_no_time(tmp_path: Path) -> None:
+    folder = world(tmp_path, drifting(), source='Csv("world.csv")', more='drop=("at",)')
+
+    with pytest.raises(BadInput, match="have no time"):
+        planned(folder)
+    report = replayed(
+        folder, Wish(every=Span.parse("240rows"), since=Span.parse("2000rows"), until=Span.parse("100rows"))
+    )
+
+    assert report["until"] == f"row {ROWS - 101}"
+    assert policies(report)["in force"]["dates"][0]["at"] == f"{ROWS - 2100} rows"
+    assert policies(report)["never retrain"]["against"] > 0.3
+    assert report["staleness"]["ages"][1]["days"] is None
+
+
+def test_broken_data_are_refused_as_in_production_and_trained_on_by_whoever_does_not_look(tmp_path: Path) -> None:
+    frame = drifting()
+    frame["a"] = frame["a"].where(~frame.index.isin(range(1_500, 1_800)), 7.0)
+
+    dates = {name: one["dates"] for name, one in policies(replayed(world(tmp_path, frame))).items()}
+
+    refused = [one for one in dates["in force"] if one["did"] == "refused"]
+    assert refused
+    assert "`a` says 7" in refused[0]["reason"]
+    assert "refused" not in {one["did"] for one in dates["always promote"]}
+
+
+def test_an_estimator_that_fails_is_a_run_that_failed(tmp_path: Path) -> None:
+    frame = drifting()
+    frame["a"] = frame["a"].where(frame.index != 2_000)
+
+    report = replayed(world(tmp_path, frame))
+
+    dids = [one["did"] for one in policies(report)["in force"]["dates"]]
+    assert "failed" in dids
+    assert policies(report)["in force"]["unanswered"] == 1
+
+
+def test_classes_and_a_loss_of_the_owners_are_judged_as_in_production(tmp_path: Path) -> None:
+    frame = drifting()
+    frame["y"] = np.where(frame["y"] > 0, "up", "down")
+    folder = world(
+        tmp_path,
+        frame,
+        before=MISSES,
+        estimator="LogisticRegression()",
+        more=f"{TIMED} metric='accuracy', slices=('b',), promotion=Promotion(loss=misses),",
+    )
+
+    report = replayed(folder)
+
+    in_force = policies(report)["in force"]
+    assert report["loss"] == "own:misses"
+    assert in_force["loss"] == pytest.approx(1 - in_force["metric"])
+    assert in_force["promotions"] > 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        (Wish(since="2026-06-01T00:00:00.000000Z"), "nothing to look at"),
+        (Wish(since="2026-04-01T00:00:00.000000Z", until="2026-03-01T00:00:00.000000Z"), "nothing to look at"),
+        (Wish(every=Span.parse("52w")), "no second run is due every 52w"),
+        (Wish(every=Span.parse("1s")), "more than 5000 dates"),
+        (Wish(until="2026-01-05T00:00:00.000000Z"), "hold 97 rows with a label"),
+    ],
+)
+def test_dates_that_cannot_be_are_refused_in_plain_words(tmp_path: Path, wish: Wish, problem: str) -> None:
+    world(tmp_path, drifting())
+
+    with pytest.raises((BadInput, DataRefused), match=problem):
+        planned(tmp_path, wish)
+
+
+def test_an_unknown_model_and_too_little_data_are_refused(tmp_path: Path) -> None:
+    world(tmp_path, drifting(150))
+
+    with pytest.raises(DataRefused, match="150 rows with a label"):
+        planned(tmp_path)
+    with pytest.raises(NotFound, match="No file defines a model `other`"):
+        definitions.load_named(tmp_path / "models", "other")
+
+
+def test_the_cache_has_a_limit_and_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    cache = ReplayCache(tmp_path / "known", largest_bytes=10_000)
+    thousand = {"outputs": np.zeros(1_000, dtype=np.float32)}
+    cache.put(key_of(1), thousand)
+    cache.put(key_of(2), thousand)
+    time.sleep(0.02)  # file times move in steps
+    assert cache.get(key_of(1)) is not None
+
+    cache.put(key_of(3), thousand)
+
+    assert [cache.get(key_of(n)) is not None for n in (1, 2, 3)] == [True, False, True]
+
+
+def test_a_damaged_file_or_a_folder_that_cannot_be_made_is_no_cache(tmp_path: Path) -> None:
+    cache = ReplayCache(tmp_path / "known")
+    cache.put(key_of(1), {"outputs": np.zeros(3)})
+    (tmp_path / "known" / f"{key_of(1)}.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    (tmp_path / "file").write_text("")
+
+    assert cache.get(key_of(1)) is None
+    nowhere = ReplayCache(tmp_path / "file" / "known")
+    nowhere.put(key_of(1), {"outputs": np.zeros(3)})
+    assert nowhere.get(key_of(1)) is None
+
+
+def test_the_command_answers_machines_and_draws_a_picture_that_says_what_it_shows(tmp_path: Path) -> None:
+    world(tmp_path, drifting(1_200))
+
+    said = typed(tmp_path, "replay", "world", "--every", "5d", "--bar", "0.6", "--picture", ".", "--json")
+
+    assert said.returncode == 0, said.stderr
+    report = json.loads(said.stdout)
+    assert [one["policy"] for one in report["policies"]] == ["in force", "asked", "never retrain", "always promote"]
+    assert said.stderr == ""
+    drawing = ElementTree.parse(tmp_path / "replay-world.svg").getroot()  # noqa: S314 - we have just written it
+    assert drawing.get("role") == "img"
+    words = " ".join(text.strip() for text in drawing.itertext())
+    assert "How versions of world age" in words
+    assert "after 1 retrain (5 days)" in words
+    assert "Age of the version, in days" in words
+
+
+def test_the_command_says_what_is_wrong_in_a_line_and_what_to_do_in_another(tmp_path: Path) -> None:
+    world(tmp_path, drifting(300))
+
+    said = typed(tmp_path, "replay", "world", "--every", "often")
+
+    assert said.returncode == 2
+    assert said.stderr.splitlines() == [
+        "understudy: 'often' is no length.",
+        "Write a number with s, m, h, d or w, such as 7d; or a number of rows, such as 500rows.",
+    ]
+
+
+def typed(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "understudy.adapters.cli", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_people_are_shown_policies_dates_and_ages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = replayed(world(tmp_path, drifting(1_200)))
+
+    show({**report, "picture": None}, True)
+
+    shown = capsys.readouterr().out
+    assert "never retrain: the first champion of the policy in force stays." in shown
+    assert "in force: every 10 days, 0:00:00, bar 0.8, refit on." in shown
+    assert "How versions age, against a fresh one on the same rows:" in shown
