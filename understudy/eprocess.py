@@ -111,7 +111,8 @@ def capital(x: FloatArray) -> FloatArray:
     """The capital after each block, shape (blocks,), for means of blocks in their unit."""
     gains = np.clip(np.outer(BETS, x), -MOST_LOST, MOST_WON)
     with np.errstate(over="ignore"):
-        return np.minimum(np.exp(np.cumsum(np.log1p(gains), axis=1)).mean(axis=0), MOST)
+        total: FloatArray = np.exp(np.cumsum(np.log1p(gains), axis=1)).mean(axis=0)
+    return np.minimum(total, MOST)
 
 
 def unit(blocks: FloatArray) -> float:
@@ -122,7 +123,8 @@ def unit(blocks: FloatArray) -> float:
 def means(values: FloatArray, block: int) -> FloatArray:
     """Means of the whole blocks, shape (n // block,); the rows of the last one wait until it is whole."""
     whole = len(values) // block * block
-    return values[:whole].reshape(-1, block).mean(axis=1)
+    blocks: FloatArray = values[:whole].reshape(-1, block).mean(axis=1)
+    return blocks
 
 
 def block_length(reference: FloatArray) -> int:
