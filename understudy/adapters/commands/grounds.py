@@ -8,12 +8,15 @@ import typer
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import current_settings, get_if_found, reading
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, cell, say, say_table, utc_now, when
+from understudy.adapters.commands.verification import listed_version
 from understudy.errors import BadInput
-from understudy.events import moment
+from understudy.events import LiveCompared, VersionRefitted, moment
 
 REFUSED_SHOWN = 3
 NEWEST = 100
 """Versions that are looked through for refused ones."""
+LOOKED_THROUGH = 100
+"""Events after a verdict among which the check of its refit is."""
 
 HOW = {"promotion": "promoted", "override": "promoted by override", "demotion": "brought back by a demotion"}
 
@@ -41,6 +44,7 @@ def why(
             "at": at,
             "champion": champion,
             "ground": None if champion is None else ground(client, champion),
+            "refit": None if champion is None else refit_of(client, listed_version(client, model, champion["version"])),
             "refused": refused(client, model, until),
             "barred": barred(client, model) if at is None else {},
         }
@@ -64,7 +68,30 @@ def ground(client: ApiClient, champion: dict[str, Any]) -> dict[str, Any] | None
     if position is None:
         return None
     (item,) = client.get("/events", after=position - 1, limit=1)["items"]
-    return {"position": position, "time": item["time"], **item["data"]}
+    return {"position": position, "time": item["time"], "kind": item["kind"], **item["data"]}
+
+
+def refit_of(client: ApiClient, version: dict[str, Any]) -> dict[str, Any] | None:
+    """The check of a refit, as the log holds it; None for any other version.
+
+    It follows the verdict that it is about; where more has happened in between than is looked through, it is named
+    without its numbers.
+    """
+    of, verdict = version["refit_of"], version["verdict"]
+    if of is None:
+        return None
+    unknown = {"of": of, "passed": None, "reason": "", "position": None}
+    if verdict is None or verdict["live"]:
+        verdict = listed_version(client, version["model"], of)["verdict"]
+    events = client.get("/events", after=verdict["position"], limit=LOOKED_THROUGH)["items"] if verdict else []
+    for item in events:
+        data = item["data"]
+        if item["kind"] == VersionRefitted.kind and (item["model"], data["version"]) == (
+            version["model"],
+            version["version"],
+        ):
+            return {"position": item["position"], **{name: data[name] for name in ("of", "passed", "reason", "facts")}}
+    return unknown
 
 
 def refused(client: ApiClient, model: str, until: datetime | None) -> list[dict[str, Any]]:
@@ -73,8 +100,8 @@ def refused(client: ApiClient, model: str, until: datetime | None) -> list[dict[
     for version in client.get(f"/models/{model}/versions", limit=NEWEST)["items"]:
         if until is not None and moment(version["registered_at"]) > until:
             continue
-        if was_refused(version):
-            found.append({**version, **refusal(client, version)})
+        if was_refused(version) and (said := refusal(client, version)) is not None:
+            found.append({**version, **said})
         if len(found) == REFUSED_SHOWN:
             break
     return found
@@ -92,8 +119,15 @@ def was_refused(version: dict[str, Any]) -> bool:
     return not version["verdict"]["passed"]
 
 
-def refusal(client: ApiClient, version: dict[str, Any]) -> dict[str, Any]:
-    """Why it was refused; with the comparison and the slices of its verdict, where it came to one."""
+def refusal(client: ApiClient, version: dict[str, Any]) -> dict[str, Any] | None:
+    """Why it was refused; with the comparison and the slices of its verdict, where it came to one.
+
+    None for a refit of what was refused: that is not said twice.
+    """
+    refit = refit_of(client, version)
+    if refit is not None:
+        failed = {"reasons": [refit["reason"]], "comparison": None, "slices": []}
+        return failed if refit["passed"] is False else None
     if version["verdict"] is None:
         return {"reasons": [version["trial"]["reason"]], "comparison": None, "slices": []}
     (item,) = client.get("/events", after=version["verdict"]["position"] - 1, limit=1)["items"]
@@ -111,6 +145,7 @@ def show(found: dict[str, Any], now: datetime) -> None:
         say(f"No version of {found['model']} " + (f"served at {found['at']}." if past else "serves yet."))
     else:
         show_champion(champion, now, verb="served" if past else "serves")
+        show_refit(found["refit"])
         show_ground(champion, found["ground"])
     for version in found["refused"]:
         say(f"Refused: version {version['version']}, {when(version['registered_at'], now)}. {sentence(version)}")
@@ -130,13 +165,36 @@ def show_champion(champion: dict[str, Any], now: datetime, *, verb: str) -> None
     )
 
 
+def show_refit(refit: dict[str, Any] | None) -> None:
+    if refit is not None:
+        said = f" {refit['reason']}" if refit["reason"] else ""
+        say(f"It is the refit of version {refit['of']}: the same recipe, on all rows with a label.{said}")
+
+
 def show_ground(champion: dict[str, Any], ground: dict[str, Any] | None) -> None:
     if ground is None:
         say(f"No verdict stands behind it, but a reason: {champion['reason']}")
-        return
+    elif ground["kind"] == LiveCompared.kind:
+        show_labels(ground)
+    else:
+        show_verdict(champion, ground)
+
+
+def show_labels(ground: dict[str, Any]) -> None:
+    """A ground that labels of what was predicted gave."""
+    stands = ground["standing"]
+    say(
+        f"Its ground is the live comparison at position {ground['position']} of the log, in the shadow of version "
+        f"{ground['serving']}: {ground['rows']} labelled predictions, in blocks of {cell(stands['block'])}, on which "
+        f"whoever bet on it made {cell(stands['capital'])} of 1."
+    )
+
+
+def show_verdict(champion: dict[str, Any], ground: dict[str, Any]) -> None:
     verdict = ground["verdict"]
     against = "the constant predictor" if ground["champion"] is None else f"version {ground['champion']}"
-    say(f"Its ground is the verdict at position {ground['position']} of the log, against {against}.")
+    whose = "the verdict" if ground["version"] == champion["version"] else f"the verdict on version {ground['version']}"
+    say(f"Its ground is {whose} at position {ground['position']} of the log, against {against}.")
     show_comparison(verdict["comparison"])
     say_table(
         ("gate", "passed", "observed", "limit", "reason"),
