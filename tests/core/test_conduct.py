@@ -102,7 +102,8 @@ def test_a_class_that_is_predicted_far_more_often_than_on_the_holdout_is_noticed
 
     assert said(STRICT, predicted(0.25), known) is None
     assert said(STRICT, predicted(0.4), known) == (
-        "it answers 'dry' to 60 % of 1000 rows, and to 81 % on the holdout: 11.0 standard deviations, where 5 are allowed"
+        "it answers 'dry' to 60 % of 1000 rows, and to 81 % on the holdout: 11.0 standard deviations, where 5 are "
+        "allowed"
     )
     assert said(DEFAULT, predicted(0.4), known) is None
     assert said(STRICT, predicted(0.4), None) is None
