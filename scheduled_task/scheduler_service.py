@@ -5,6 +5,7 @@
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
     live          every 5 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
     drift         every 5 s    recorded rows, measured once a minute in a process → POST /models/{name}/drift
+    labels        every 5 s    what the source knows of rows with a key, looked up once a minute → POST /feedback
     arrivals      every 5 s    new rows of `on_new_rows`, counted once a minute in a process → POST /runs
     workers       always       POST /runs/claim → a process that trains → version, evidence, promotion, finish
     one more      always       the same for tests of gates: a process that sabotages → finish
@@ -44,6 +45,7 @@ from scheduled_task.live import EVERY_S as LIVE_EVERY_S
 from scheduled_task.live import LiveScoring
 from scheduled_task.scratch import sweep
 from scheduled_task.slots import SlotTrigger
+from scheduled_task.source_labels import SourceLabels
 from scheduled_task.worker import Worker
 from understudy.adapters.api_client import ApiClient, token_of
 from understudy.adapters.logging import configure_logging
@@ -88,12 +90,14 @@ class Parts:
         self._asking = Asking(self.connect(), selftests=tests)
         self._catalogue = Catalogue(settings, self.connect(), self._known)
         self._live = LiveScoring(settings, self.connect())
+        self._labels = SourceLabels(settings, self.connect())
         self._drift, self._arrivals = DriftWatch(settings, self.connect()), Arrivals(settings, self.connect())
         repeated = [
             Every("definitions", self._catalogue.check, seconds=DEFINITIONS_EVERY_S),
             Every("slots", self._ask_for_the_rest, seconds=REST_EVERY_S),
             Every("live", self._live.look, seconds=LIVE_EVERY_S),
             Every("drift", lambda: self._drift.look(frozenset(self._schedules)), seconds=WATCH_EVERY_S),
+            Every("labels", lambda: self._labels.look(frozenset(self._schedules)), seconds=WATCH_EVERY_S),
             Every("arrivals", lambda: self._arrivals.look(frozenset(self._schedules)), seconds=WATCH_EVERY_S),
         ]
         workers = [Worker(settings, self.connect, number=n + 1) for n in range(settings.runs_at_once)]
@@ -129,6 +133,7 @@ class Parts:
         self._live.close()
         self._drift.close()
         self._arrivals.close()
+        self._labels.close()
         log.info("The scheduler has stopped.", extra={"action": "scheduler.stopped"})
 
     def _sweep(self) -> None:

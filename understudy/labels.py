@@ -135,11 +135,9 @@ def written(label: object, classes: tuple[Value, ...] | None) -> str:
     """A label as it is stored. Raises BadLabel where a model of these classes (None: a regression) has no such one."""
     if classes is None:
         return json.dumps(_number(label))
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
     for one in classes:
-        if type(one) is type(label) and one == label:
-            return json.dumps(one, ensure_ascii=True)
+        if one == label and is_number(one) == is_number(label) and isinstance(one, bool) == isinstance(label, bool):
+            return json.dumps(one)
     raise BadLabel("This is none of the model's classes.", remedy=f"Send one of {_listed(classes)}.")
 
 
@@ -167,6 +165,10 @@ def check_time(asked: Identity, *, now_ms: int, oldest_ms: int) -> None:
         raise Expired("This prediction is older than the records that are kept.", remedy="See UNDERSTUDY_RECORDS_DAYS.")
     if asked.ms > now_ms + LEEWAY_MS:
         raise BadLabel("This prediction is dated in the future.", remedy="Use the `prediction_id` of an answer.")
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(label: object) -> float | int:

@@ -5,7 +5,7 @@ recognises when it hears it twice is sent again after a cut or a 503; a claim is
 been a run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,10 @@ class ApiClient:
     def post(self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str | None] | None = None) -> Any:
         """Send what may arrive twice: the API knows it by its slot, token, digest or Idempotency-Key."""
         return self._json(self._send(self._again, "POST", path, json=body, headers=headers))
+
+    def post_list(self, path: str, items: Sequence[Mapping[str, Any]]) -> Any:
+        """Send many of what may arrive twice."""
+        return self._json(self._send(self._again, "POST", path, json=items))
 
     def post_once(self, path: str, body: Mapping[str, Any]) -> Any:
         """Send what must not arrive twice. None for an answer without content."""
