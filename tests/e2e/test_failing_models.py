@@ -18,6 +18,7 @@ from tests.failing import BAD, GOOD, hurt_in_a_call
 from tests.services import Installation, installation
 from tests.workers import state_of, wait_for, wait_until_all_answer, workers
 from understudy.failures import FAILURES
+from understudy.policy import Limits
 
 BACK_S = 5.0
 """The table of faults says so: another process serves by then. Slow tests only, for it is a time."""
@@ -135,6 +136,25 @@ def test_a_model_that_is_to_be_kept_is_refused_while_it_answers_nobody_and_a_per
     assert champion(installed) == kept
     assert len(attention(installed)) == told + 1
     assert "on_failure" in attention(installed)[0]
+
+
+def test_a_version_that_answers_what_cannot_be_true_goes_without_any_error_and_is_barred(
+    installed: Installation,
+) -> None:
+    define(installed, limits=Limits(outputs=(0, 10)))
+    before, odd = (serve(installed, failing.well(more=more)) for more in (4e-6, 5e-6))
+
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s and champion(installed) == odd:
+        assert {ask(installed, number).status_code for number in [GOOD] * 9 + [BAD]} == {200}
+
+    change = installed.get("/current_model").json()
+    assert (change["version"], change["promoted_by"], change["how"]) == (before, "api", "demotion")
+    assert change["reason"].startswith(f"Version {odd} fails while it serves: ")
+    assert "answers were outside of 0 to 10, and at most 1 % may" in change["reason"]
+    newest = installed.get("/models/rain/versions?limit=2").json()["items"]
+    assert [(item["version"], item["barred"]) for item in newest] == [(odd, change["reason"]), (before, None)]
+    define(installed)
 
 
 @pytest.mark.fault(40)
