@@ -16,7 +16,7 @@ from api.schemas import Definition, EvidenceStored, Stored
 from api.service import Service, role_of, service_of
 from understudy.calm import unrest
 from understudy.errors import BadInput, DigestMismatch, NotFound
-from understudy.events import ModelDefined, Role, VerdictReached, moment
+from understudy.events import LiveCompared, ModelDefined, Role, VerdictReached, moment
 from understudy.model import NAME, Promotion, read_tags
 from understudy.promotion import barred_versions
 from understudy.schedule import Schedule
@@ -108,12 +108,14 @@ def version(model: str, version: str, request: Request) -> dict[str, Any]:
 
 
 def whole_verdict(service: Service, version: Version) -> dict[str, Any] | None:
-    """The verdict with every gate, read from the log."""
+    """The verdict with every gate, read from the log; where labels spoke for the version, how they did."""
     if version.judgement is None:
         return None
-    event = service.journal.entry(version.judgement.position).event
+    event, summary = service.journal.entry(version.judgement.position).event, shown.version(version)["verdict"]
+    if isinstance(event, LiveCompared):
+        return {**summary, "rows": event.rows, "standing": event.standing, "comparison": None, "gates": []}
     assert isinstance(event, VerdictReached)
-    return {**shown.version(version)["verdict"], **shown.verdict(event)}
+    return {**summary, **shown.verdict(event)}
 
 
 @router.get("/models/{model}/versions/{version}/artifact", name="artifact", summary="Download a bundle")

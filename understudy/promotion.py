@@ -133,6 +133,8 @@ def ground(model: Model, version: Version, wish: Wish, now: datetime, environmen
         )
     if wish.by == "scheduler":
         check_automatic(model, version, judgement, now)
+    if wish.by == "api":
+        check_by_labels(model, version, judgement, now)
     return judgement.position
 
 
@@ -149,12 +151,7 @@ def check_override(wish: Wish) -> None:
 
 def check_automatic(model: Model, version: Version, judgement: Judgement, now: datetime) -> None:
     """What holds for a promotion that no person asked for: neither policy, then or now, asks for one."""
-    mode = (model.definition or {}).get("promotion", {}).get("mode")
-    if (mode, judgement.mode) != ("auto", "auto"):
-        raise Forbidden(
-            f"Model {model.name} leaves promotion to a person.",
-            remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
-        )
+    check_mode(model, version, judgement)
     check_at_rest(model, version.id, now)
     if judgement.position < taken_back(model, version.id):
         raise NoGround(
@@ -165,6 +162,27 @@ def check_automatic(model: Model, version: Version, judgement: Judgement, now: d
         raise NoGround(
             f"The evidence for version {version.id} of {model.name} is older than ten minutes.",
             remedy="Post its evidence again, or let an operator promote it.",
+        )
+
+
+def check_by_labels(model: Model, version: Version, judgement: Judgement, now: datetime) -> None:
+    """What holds for a promotion that the API itself wants: labels of predictions prefer the version."""
+    if not judgement.live:
+        raise NoGround(
+            f"No labels of predictions speak for version {version.id} of {model.name}.",
+            remedy="Wait for them, or let the scheduler or an operator promote it.",
+        )
+    check_mode(model, version, judgement)
+    check_at_rest(model, version.id, now)
+
+
+def check_mode(model: Model, version: Version, judgement: Judgement) -> None:
+    """Raise Forbidden where the policy, then or now, leaves the last step to a person."""
+    mode = (model.definition or {}).get("promotion", {}).get("mode")
+    if (mode, judgement.mode) != ("auto", "auto"):
+        raise Forbidden(
+            f"Model {model.name} leaves promotion to a person.",
+            remedy=f"An operator promotes it: understudy promote {model.name} {version.id}.",
         )
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from scheduled_task.live import LiveScoring
-from scheduled_task.tests.given import stream
+from scheduled_task.tests.given import DEFINITION, stream
 from scheduled_task.tests.site import Site, working
 from tests.adapters.stream import at
 from tests.services import installation
@@ -30,6 +31,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def turned(frame: pd.DataFrame) -> pd.DataFrame:
     """A world in which every label is the other one."""
     return frame.assign(label=1 - frame["label"])
+
+
+def simpler(frame: pd.DataFrame) -> pd.DataFrame:
+    """A world in which only one of the two columns tells the label."""
+    chance = np.random.default_rng(len(frame)).uniform(-0.3, 0.3, len(frame))
+    return frame.assign(label=(frame["x"] + chance > 0.5).astype(int))
 
 
 def served(site: Site, name: str, frame: pd.DataFrame) -> None:
@@ -77,6 +84,27 @@ def test_a_champion_that_the_world_left_behind_is_followed_by_the_one_before_and
     assert site.api.get("/current_model", model=name)["version"] == "1"
     assert "position" in site.api.get(f"/models/{name}/versions/2")["barred"]
     assert "takes over" not in site.api.get(f"/models/{name}")["attention"][0]["reason"]
+
+
+def test_a_refused_candidate_shadows_the_champion_as_its_refit_until_labels_lift_it(site: Site) -> None:
+    name = "lifted"
+    site.arrive(stream(1000), name)
+    site.define(name, DEFINITION.replace('promotion=Promotion(refit="off"),', ""))
+    with working(site):
+        assert site.ended(site.ask(name, "first"))["reason"] == "Version 2 was promoted."
+        site.arrive(pd.concat([simpler(stream(500, first=1000)), stream(500, first=1500)]), name)
+        refused = site.ended(site.ask(name, timestamp(at(0))))
+    assert [gate["name"] for gate in refused["verdict"]["gates"] if not gate["passed"]] == ["comparison"]
+
+    served(site, name, simpler(stream(600, first=2000)))
+    said = watched(site, name, "live.compared")
+    lifted = watched(site, name, "version.promoted", number=2)
+
+    assert (said["version"], said["serving"]) == ("4", "2")
+    assert site.api.get(f"/models/{name}/versions/4")["refit_of"] == "3"
+    assert (lifted["version"], lifted["how"], lifted["by"]) == ("4", "promotion", "api")
+    assert lifted["ground"] is not None
+    assert site.api.get(f"/models/{name}/versions/4")["verdict"]["live"]
 
 
 def test_what_was_scored_is_not_scored_again_by_another_scheduler(site: Site) -> None:
