@@ -37,13 +37,18 @@ from sklearn.linear_model import LogisticRegression
 from understudy import Model, Promotion, Schedule
 from understudy.adapters.sources import Csv
 
+def surprise(labels, outputs):
+    return abs(labels - outputs[:, 1])
+
 model = Model(
     name="coins",
     source=Csv("coins.csv"),
     target="heads",
     estimator=LogisticRegression(),
     retrain=Schedule.cron("0 0 29 2 *", zone="UTC"),
-    promotion=Promotion(refit="off"),
+    promotion=Promotion(refit="off", loss=surprise),
+    slices=("x",),
+    protected=("mint",),
 )
 """
 
@@ -83,7 +88,8 @@ def models(folder: Path) -> Path:
     folder.mkdir()
     random = np.random.default_rng(0)
     x, y = random.uniform(size=(2, 400))
-    pd.DataFrame({"x": x, "y": y, "heads": (x + y > 1).astype(int)}).to_csv(folder / "coins.csv", index=False)
+    heads, mint = (x + y > 1).astype(int), np.where(x > 0.9, "Perth", "Bern")
+    pd.DataFrame({"x": x, "y": y, "mint": mint, "heads": heads}).to_csv(folder / "coins.csv", index=False)
     (folder / "coins.py").write_text(DEFINITION)
     return folder
 
@@ -201,6 +207,8 @@ def test_why_gives_the_ground_of_the_champion_with_every_gate(copied: Installati
     assert gates[0] == "data"
     assert gates[-1] == "comparison"
     assert all(gate in shown.out for gate in gates)
+    assert len([one for one in read.json["ground"]["verdict"]["slices"] if one["column"] == "x"]) == 4
+    assert "mint = Perth (protected)" in shown.out
 
 
 def test_why_knows_that_nothing_served_before_the_beginning(understudy: Shell) -> None:
