@@ -5,16 +5,21 @@ version's answers to the very same rows, and both to the API, which decides. Not
 version, so a scheduler may be killed at any moment, and several of them score each row once.
 """
 
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scheduled_task.asking import all_models
+from scheduled_task.run_process import RunProcess
+from scheduled_task.scratch import scratch
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.runtime import Runtime, open_bundle
-from understudy.errors import BundleRefused, Conflict, NotFound, Unavailable, UnderstudyError
+from understudy.errors import BundleRefused, Conflict, NotFound, SourceFailed, Unavailable, UnderstudyError
 from understudy.live import is_own
 from understudy.settings import Settings
 from understudy.signature import Value
@@ -25,10 +30,9 @@ EVERY_S = 5.0
 PAGE = 1000
 PAGES = 50
 """In a row, before other models have their turn."""
+OWN_WITHIN_S = 60.0
 
 Item = Mapping[str, Any]
-OwnValues = Callable[[Mapping[str, Any], Sequence[Item], Sequence[Any], Sequence[Any] | None], dict[str, Any] | None]
-"""(definition, rows, serving, other) -> the values of the owner's loss; None where they cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class LiveScoring:
     """For one thread."""
 
     def __init__(self, settings: Settings, api: ApiClient) -> None:
-        self._api, self._store = api, FolderStore(settings.store)
+        self._settings, self._api, self._store = settings, api, FolderStore(settings.store)
         self._shadows: dict[str, Shadow] = {}
 
     def look(self) -> None:
@@ -93,11 +97,30 @@ class LiveScoring:
             **({} if own is None else {"own": own}),
         }
 
-    def _own(
-        self, name: str, items: Sequence[Item], serving: Sequence[Any], other: Sequence[Any] | None
-    ) -> dict[str, Any] | None:
-        """The owner's loss is code of a definition: no such code is run here."""
-        return None
+    def _own(self, name: str, items: Sequence[Item], serving: Sequence[Any], other: Sequence[Any] | None) -> Any:
+        """The values of the owner's loss, which is a definition's code. Raises SourceFailed where it gives none."""
+        settings = self._settings
+        job = {
+            "model": name,
+            "source_digest": self._api.get(f"/models/{name}")["source_digest"],
+            "store": str(settings.store.absolute()),
+            "definitions": str(settings.definitions.absolute()),
+            "memory_mb": settings.run_memory_mb,
+            "labels": [item["label"] for item in items],
+            "width": len(serving[0]) if serving and isinstance(serving[0], list) else None,
+            "serving": serving,
+            "other": other,
+        }
+        with scratch(settings.scratch.absolute(), f"loss-{socket.gethostname()}-{os.getpid()}") as folder:
+            file, answer = folder / "job.json", folder / "answer.json"
+            file.write_text(json.dumps(job), "utf-8")
+            child = RunProcess("scheduled_task.own_values", [str(file), str(answer)], folder=folder, home=settings.home)
+            child.wait(OWN_WITHIN_S)
+            printed = child.end()
+            found = json.loads(answer.read_text("utf-8")) if answer.exists() else {"problem": printed[-300:]}
+        if found["problem"] is not None:
+            raise SourceFailed(f"The loss of {name} gives no values: {found['problem']}", remedy="Correct it.")
+        return {"serving": found["serving"] or [], "other": found["other"]}
 
     def _shadow(self, name: str, digest: str) -> Shadow:
         known = self._shadows.get(name)

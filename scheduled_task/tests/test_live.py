@@ -107,6 +107,27 @@ def test_a_refused_candidate_shadows_the_champion_as_its_refit_until_labels_lift
     assert site.api.get(f"/models/{name}/versions/4")["verdict"]["live"]
 
 
+def test_labels_are_weighed_by_the_loss_that_the_owner_wrote(site: Site) -> None:
+    name = "costly"
+    loss = "def cost(labels, outputs):\n    return 3.0 * abs(labels - outputs[:, 1])\n\nmodel = Model("
+    site.arrive(stream(1000), name)
+    text = DEFINITION.replace("model = Model(", loss).replace('refit="off"', 'loss=cost, refit="off"')
+    site.define(name, text)
+    with working(site):
+        assert site.ended(site.ask(name, "first"))["reason"] == "Version 1 was promoted."
+
+    served(site, name, stream(60, first=1000))
+    LiveScoring(site.settings, site.connect()).look()
+    until = time.monotonic() + 60
+    while (standing := site.api.get(f"/models/{name}/live"))["rows"] < 60:
+        assert time.monotonic() < until, standing
+        LiveScoring(site.settings, site.connect()).look()
+
+    assert standing["loss"] == "own:cost"
+    assert 0.3 < standing["serving_loss"] < 1.5
+    assert standing["loss_on_holdout"] == pytest.approx(standing["serving_loss"], rel=0.5)
+
+
 def test_what_was_scored_is_not_scored_again_by_another_scheduler(site: Site) -> None:
     name = "shared"
     two_champions(site, name)
