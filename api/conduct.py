@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 TOLD_EVERY_S = 5.0
 """A version that goes on is accused again: going back may not have worked."""
-CALLS_AT_ONCE, ROWS_AT_ONCE = 64, 2000
+CALLS_AT_ONCE, ROWS_AT_ONCE = 32, 2000
 """So many calls of a version are looked into for each turn of the recorder, and so many rows for each look: answers of
 one second are much alike, and the event loop wants its turn."""
 MOST_WAITING = 1000

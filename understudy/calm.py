@@ -4,7 +4,7 @@ A loop of promoting and going back has two sides that are each right by their ow
 an automatic change of champion that was taken back by itself.
 
     taken back once                    no automatic change for ten minutes
-    5 within a day, and half of all    none until a person acts: promotes, goes back, or changes the definition
+    5 within a day, and half of them   none until a person acts: promotes, goes back, or changes the definition
 
 Going back itself is never held up. The numbers are argued for in `docs/decisions/0036-barred-and-calm.md`.
 """
@@ -23,6 +23,8 @@ DAY = timedelta(days=1)
 MOST_TAKEN_BACK, SHARE = 5, 0.5
 """So many automatic changes taken back within a day, and such a share of the automatic changes of that day. A gate that
 is mostly right, however often it is asked, stays below the share; a loop is the whole of it."""
+NEWEST = 30
+"""Of many changes a day only the newest count, or a long stretch of good ones would hide a loop."""
 
 REMEDY = "Look at what was taken back; promote a version by its id, or change the definition, to let it go on."
 
@@ -78,12 +80,13 @@ def too_many(model: Model, place: int) -> bool:
 
 
 def taken_back_by(model: Model, place: int) -> tuple[int, int]:
-    """Automatic changes in the day up to `place`, since a person acted: those that were taken back, and all."""
+    """The newest automatic changes in the day up to `place`, since a person acted: those taken back, and all."""
     taken_back = changes = 0
     since = model.promotions[place].time - DAY
     for at in range(place, -1, -1):
         change = model.promotions[at]
-        if change.by == "operator" or change.time < since or change.position < (model.defined_at or 0):
+        acted = change.by == "operator" or change.position < (model.defined_at or 0)
+        if acted or change.time < since or changes == NEWEST:
             break
         changes += is_automatic(change)
         taken_back += is_way_back(change) and at > 0 and is_automatic(model.promotions[at - 1])
@@ -92,7 +95,7 @@ def taken_back_by(model: Model, place: int) -> tuple[int, int]:
 
 def counted(model: Model) -> str:
     taken_back, changes = max(taken_back_by(model, place) for place in ways_back(model))
-    return f"{taken_back} of the {changes} automatic changes of {model.name} within a day were taken back."
+    return f"{taken_back} of the newest {changes} automatic changes of {model.name} within a day were taken back."
 
 
 def as_promotion(made: VersionPromoted, now: datetime) -> Promotion:

@@ -237,7 +237,7 @@ def test_the_fifth_version_of_a_day_that_fails_after_its_promotion_is_the_last_u
 
         found = api.client.get("/models/rain").json()
         assert found["attention"][0]["reason"] == found["unrest"]
-        assert found["unrest"].startswith("5 of the 6 automatic changes of rain within a day were taken back.")
+        assert found["unrest"].startswith("5 of the newest 6 automatic changes of rain within a day were taken back.")
         versions = api.client.get("/models/rain/versions").json()["items"]
         assert [item["version"] for item in versions if item["barred"]] == [*"65432"]
         assert candidate_of(api, sixth, champion) == "7"
