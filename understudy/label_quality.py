@@ -4,9 +4,11 @@ Two signs are looked at before a cohort is judged. Labels that are disputed: one
 something else, or the same source changes what it said. And labels that are distributed quite otherwise than those of
 the holdout, and otherwise too than those that were judged last: the world moves, but seldom so far in one step.
 
-Whoever fails is not judged by; nothing is thrown away. Labels that are wrong at random, as often in one class as in the
-other, show neither sign. They are no danger to the comparison of two models, for they cost both the same: they make it
-slower, and turn it round only where more than half of them are wrong.
+What fails is not judged by; nothing is thrown away. The limits are wide, since a world that moves is what labels are
+there to show: they stop a column that was mixed up, classes that were swapped, a source that says the same of every
+row, a second source that contradicts the first. Labels that are wrong at random, one in ten say, show no sign. They
+cost two models alike, so that a comparison takes longer; but noise like that is kind to the model that is less sure of
+itself, and between two models that differ in little else than that it can decide.
 """
 
 import math
@@ -22,7 +24,7 @@ FEWEST = 50
 """Labels of which a share says something."""
 DISPUTED = 0.05
 """Share of the rows, beyond chance, that may have been given two labels."""
-MOVED = 0.25
+MOVED = 0.4
 """Distance between two distributions, beyond chance, from which they are another world: for classes half the sum of
 the differences of their shares, for numbers the greatest difference of the shares below a value."""
 
