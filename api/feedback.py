@@ -63,7 +63,7 @@ async def feedback(request: Request) -> Response:
     check_form(dict(request.headers.raw))
     body = await request.body()
     batch = await run_in_threadpool(read, body)
-    service.admission.labels.take(len(batch.items))
+    service.admission.labels.take(len(batch.items) + len(batch.refused))
     places = await located(service, batch)
     await run_in_threadpool(store, service, batch, places)
     return answered(request, batch)

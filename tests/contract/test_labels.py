@@ -190,10 +190,13 @@ def test_rows_are_listed_as_they_were_answered_page_by_page(records: Records, la
     ]
     labels.add([Given("rain", place, "feedback", "1") for place in places], now_ms=LATER)
 
-    for listed in (
-        lambda after: labels.judged("rain", after=after, until_ms=LATER, limit=70)[0],
-        lambda after: labels.recorded("rain", after=after, until_ms=LATER, limit=70),
-    ):
+    def by_label(after: Place | None) -> list[Labelled]:
+        return labels.judged("rain", after=after, until_ms=LATER, limit=70)[0]
+
+    def each(after: Place | None) -> list[Labelled]:
+        return labels.recorded("rain", after=after, until_ms=LATER, limit=70)
+
+    for listed in (by_label, each):
         found: list[Labelled] = []
         while page := listed(found[-1].place if found else None):
             found += page

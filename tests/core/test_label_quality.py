@@ -8,7 +8,7 @@ from understudy.signature import Value
 
 
 def labels(n: int, share: float, seed: int = 0) -> list[Value]:
-    return (np.random.default_rng(seed).uniform(size=n) < share).astype(int).tolist()
+    return [int(one < share) for one in np.random.default_rng(seed).uniform(size=n)]
 
 
 HOLDOUT = labels(700, 0.3)
