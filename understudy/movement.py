@@ -1,33 +1,25 @@
 """How far the rows of one training lie from those of another: which rows came and went, and which columns moved.
 
-Theory. The effect of a column is a share of rows, so that columns of every kind and unit can be put in one order:
-
-    numbers    Kolmogorov's distance of the two distributions, read from their quantiles, to within 0.01
-    texts      total variation of the shares
-    nulls      the difference of their shares, where that is more
-
-Beside it stands what chance alone would give in 5 % of cases, were both drawn from the same rows: Kolmogorov's bound
-for numbers; for texts the expected distance plus what McDiarmid's inequality adds to it. Both are for rows that do not
-depend on each other; those of a time series do, and move farther by chance. It bounds the newly added rows against the
-old ones, which share no row.
+The effect of a column is a share of rows, so that columns of every kind and unit can be put in one order. It is taken
+twice: between all rows of the one and all rows of the other, which mostly are the same rows; and between all rows of
+the first and those that only the second could see, where it has the interval of `understudy/shift.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log, pi, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from understudy import shift
 from understudy.profile import QUANTILES, ColumnProfile, LabelProfile, Part
+from understudy.shift import Shift
 
 Identities = npt.NDArray[np.uint64]
 """Shape (n,): a number for each row, the same for equal rows."""
-
-CHANCE = 0.05
-"""How often chance alone goes beyond its bound."""
-KOLMOGOROV = sqrt(-log(CHANCE / 2) / 2)
-"""Of the limit distribution, at that level: 1.358."""
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Each of shape (n,), in time order: floats with NaN for null, or texts with None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,15 +41,16 @@ class ColumnMove:
     kind: str
     effect: float
     """Between all rows of the one and all rows of the other."""
-    new_effect: float | None
-    """Between all rows of the first and those that only the second could see; None: there are no such rows."""
-    chance: float
-    """What chance alone stays below in 95 % of cases, for the newer of the two effects."""
-    moved: bool
-    """Whether it is beyond that."""
+    new: Shift | None
+    """Between all rows of the first and those that only the second could see; None: none, or they are gone."""
     nulls: tuple[float, float]
     typical: tuple[float | str | None, float | str | None]
     """Median of numbers, most frequent text."""
+
+    @property
+    def moved(self) -> bool | None:
+        """Whether that is more than chance; None: nobody can tell."""
+        return None if self.new is None else self.new.low > 0
 
 
 def overlap(then: Identities, now: Identities, then_whole: Identities, now_whole: Identities) -> Overlap:
@@ -79,15 +72,15 @@ def common(one: Identities, other: Identities) -> int:
     return int(np.minimum(times[here], again[there]).sum())
 
 
-def column_moves(then: Part, now: Part, new: Part | None) -> tuple[ColumnMove, ...]:
+def column_moves(then: Part, now: Part, new: Columns | None) -> tuple[ColumnMove, ...]:
     """Columns of the same kind that both have, those that moved farthest first.
 
     Args:
         then, now: the rows that each of the two has learnt from.
         new: those rows of `now` that `then` could not have seen.
     """
-    names = [name for name, column in then.columns.items() if now.columns.get(name, column).kind == column.kind]
-    found = [_move(name, then, now, new) for name in names if name in now.columns]
+    names = [name for name in then.columns if name in now.columns and name not in other_kinds(then, now)]
+    found = [_move(name, then, now, None if new is None else new.get(name), 2 * len(names)) for name in names]
     return tuple(sorted(found, key=lambda move: (not move.moved, -_newest(move), move.name)))
 
 
@@ -98,23 +91,16 @@ def other_kinds(then: Part, now: Part) -> tuple[str, ...]:
 
 
 def effect(then: ColumnProfile, now: ColumnProfile) -> float:
-    """A share of rows: 0.0 the same, 1.0 nothing in common."""
+    """A share of rows: 0.0 the same, 1.0 nothing in common. Nulls count where they differ more than values do."""
     nulls = abs(now.null_share - then.null_share)
     if then.kind == "text":
         return max(nulls, variation(then.shares or {}, now.shares or {}))
-    return max(nulls, kolmogorov(then.quantiles, now.quantiles))
+    if then.quantiles is None or now.quantiles is None:
+        return nulls
+    return max(nulls, shift.kolmogorov(then.quantiles, np.asarray(now.quantiles)))
 
 
-def kolmogorov(then: Sequence[float] | None, now: Sequence[float] | None) -> float:
-    """Largest distance of two distribution functions, from their quantiles; 0.0 where one side has no values."""
-    if then is None or now is None:
-        return 0.0
-    points = np.array([*then, *now])
-    sides = [np.searchsorted(np.array(side), points, side="right") / QUANTILES for side in (then, now)]
-    return float(np.abs(sides[0] - sides[1]).max())
-
-
-def variation(then: dict[str, float], now: dict[str, float]) -> float:
+def variation(then: Mapping[str, float], now: Mapping[str, float]) -> float:
     """Total variation of two sets of shares; what neither lists, among the rarest texts, counts as one more text."""
     named = sum(abs(then.get(text, 0.0) - now.get(text, 0.0)) for text in {*then, *now})
     return (named + abs(sum(then.values()) - sum(now.values()))) / 2
@@ -127,43 +113,53 @@ def class_shares(label: LabelProfile) -> dict[str, float]:
     return {name: count / total for name, count in counts.items()}
 
 
-def _move(name: str, then: Part, now: Part, new: Part | None) -> ColumnMove:
+def _move(name: str, then: Part, now: Part, new: npt.NDArray[Any] | None, measures: int) -> ColumnMove:
     before, after = then.columns[name], now.columns[name]
-    newest = after if new is None else new.columns[name]
-    rows = now.rows if new is None else new.rows
-    apart = effect(before, newest)
-    limit = _chance(before, newest, then.rows * (1 - before.null_share), rows * (1 - newest.null_share))
     return ColumnMove(
         name=name,
         kind=before.kind,
         effect=effect(before, after),
-        new_effect=None if new is None else apart,
-        chance=limit,
-        moved=apart > limit,
+        new=None if new is None else _shift(before, then.rows, new, measures),
         nulls=(before.null_share, after.null_share),
         typical=(_typical(before), _typical(after)),
     )
 
 
+def _shift(then: ColumnProfile, rows: int, new: npt.NDArray[Any], measures: int) -> Shift:
+    """Of the values, or of the nulls where these have moved more surely."""
+    null = _is_null(new)
+    nulls = shift.of_nulls(then.null_share, rows, null, measures=measures)
+    values = _of_values(then, rows * (1 - then.null_share), new[~null], measures)
+    return nulls if values is None else max(values, nulls, key=lambda one: (one.low, one.effect))
+
+
+def _of_values(then: ColumnProfile, rows: float, values: npt.NDArray[Any], measures: int) -> Shift | None:
+    if not len(values):
+        return None
+    if then.kind == "text":
+        return shift.of_texts(then.shares or {}, rows, values, measures=measures)
+    if then.quantiles is None:
+        return None
+    return shift.of_numbers(then.quantiles, rows, values.astype(np.float64), measures=measures)
+
+
+def _is_null(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if values.dtype == object:
+        return np.array([value is None for value in values], dtype=np.bool_)
+    return np.asarray(np.isnan(values), dtype=np.bool_)
+
+
 def _newest(move: ColumnMove) -> float:
-    return move.effect if move.new_effect is None else move.new_effect
-
-
-def _chance(then: ColumnProfile, now: ColumnProfile, n: float, m: float) -> float:
-    """The bound for n values against m; 1.0 where one side has none."""
-    if min(n, m) < 1:
-        return 1.0
-    scale = 1 / n + 1 / m
-    if then.kind != "text":
-        return min(1.0, KOLMOGOROV * sqrt(scale) + 1 / QUANTILES)
-    first, second = then.shares or {}, now.shares or {}
-    shares = [(first.get(text, 0.0) + second.get(text, 0.0)) / 2 for text in {*first, *second}]
-    expected = sum(sqrt(2 / pi * share * (1 - share) * scale) for share in shares) / 2
-    return min(1.0, expected + sqrt(-log(CHANCE) / 2 * scale))
+    return move.effect if move.new is None else move.new.effect
 
 
 def _typical(column: ColumnProfile) -> float | str | None:
     shares, quantiles = column.shares, column.quantiles
     if shares is not None:
         return max(shares, key=lambda text: shares[text], default=None)
+    return middle(quantiles)
+
+
+def middle(quantiles: Sequence[float] | None) -> float | None:
+    """The median."""
     return None if quantiles is None else quantiles[QUANTILES // 2]

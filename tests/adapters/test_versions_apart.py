@@ -32,12 +32,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def moved(n: int = 800) -> pd.DataFrame:
     """Rows of which the later ones lie elsewhere in x."""
-    return rows(n).assign(x=lambda frame: frame["x"] + 0.5 * (np.arange(n) >= 500))
+    return rows(n).assign(x=lambda frame: frame["x"] + 0.5 * (np.arange(n) >= 420))
 
 
 @pytest.fixture(scope="module")
 def first(store: Path) -> StoredVersion:
-    return stored(store, 1, cut=300)
+    return stored(store, 1, rows(420), cut=400)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def fresh(version: StoredVersion, **changes: Any) -> StoredVersion:
 
 
 def test_rows_that_came_are_counted_and_the_column_that_moved_with_them_comes_first(found: dict[str, Any]) -> None:
-    assert found["data"]["rows"] == {"same": 500, "changed": 0, "added": 300, "removed": 0}
+    assert found["data"]["rows"] == {"same": 420, "changed": 0, "added": 380, "removed": 0}
     assert [(column["name"], column["moved"]) for column in found["data"]["columns"]] == [
         ("x", True),
         ("y", False),
         ("serial", False),
     ]
-    assert found["data"]["columns"][0]["new_effect"] > 2 * found["data"]["columns"][0]["chance"]
-    assert [label["rows"] for label in found["data"]["label"]] == [300, 650]
+    assert found["data"]["columns"][0]["new"]["low"] > 0.1
+    assert [label["rows"] for label in found["data"]["label"]] == [400, 650]
 
 
 def test_params_are_those_of_the_run_and_those_of_the_estimator(found: dict[str, Any]) -> None:
@@ -100,12 +100,28 @@ def test_the_rows_whose_answer_changed_most_come_first_with_values_answers_and_l
     assert most[0]["label"] == row["label"]
 
 
+def test_a_refit_is_asked_the_rows_that_its_candidate_was_judged_on_and_said_to_have_learnt_from_them(
+    store: Path, first: StoredVersion, second: StoredVersion, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refit = stored(store, 3, moved(), cut=650, params={"max_depth": 2}, refit_of=second)
+
+    shown = versions_apart(fresh(first), fresh(refit), ROLES, Limits())
+    show({"model": "stream", **shown}, 6)
+
+    assert shown["answers"]["which"] == "rows on which the candidate was judged that version 3 is the refit of"
+    assert shown["answers"]["learnt"] == {"1": 0, "3": 150}
+    said = capsys.readouterr().out
+    assert "(retired, by stream-3, the refit of 2)" in said
+    assert "version 3 has those of its candidate" in said
+    assert "Version 3 has learnt from 150 of them" in said
+
+
 def test_the_order_of_the_two_turns_everything_round_but_not_the_rows_that_are_asked(
     first: StoredVersion, second: StoredVersion, found: dict[str, Any]
 ) -> None:
     back = versions_apart(fresh(second), fresh(first), ROLES, ALL)
 
-    assert back["data"]["rows"]["removed"] == 300
+    assert back["data"]["rows"]["removed"] == 380
     assert back["answers"]["which"] == found["answers"]["which"]
     assert back["answers"]["most"][0]["now"] == found["answers"]["most"][0]["then"]
     assert len(back["answers"]["most"]) == 150
@@ -189,7 +205,7 @@ def test_a_version_that_has_learnt_from_the_rows_is_said_to_have(store: Path, fi
     shown = versions_apart(fresh(first), last, ROLES, Limits())
 
     assert shown["answers"]["which"] == "the newest rows of version 4"
-    assert shown["answers"]["learnt"] == {"1": 300, "4": 490}
+    assert shown["answers"]["learnt"] == {"1": 400, "4": 490}
 
 
 @pytest.mark.parametrize(
@@ -229,10 +245,21 @@ def test_where_the_rows_are_gone_the_columns_are_compared_as_they_were_measured(
 
     assert shown["data"]["rows"] is None
     assert shown["data"]["columns"][0]["name"] == "x"
-    assert shown["data"]["columns"][0]["moved"]
+    assert (shown["data"]["columns"][0]["effect"] > 0.3, shown["data"]["columns"][0]["moved"]) == (True, None)
 
 
-def judged(version: StoredVersion, frame: pd.DataFrame) -> StoredVersion:
+def test_of_a_refit_whose_rows_are_gone_all_rows_of_its_candidate_were_measured(
+    store: Path, second: StoredVersion
+) -> None:
+    known = judged(fresh(second), moved(), fitted=650)
+    refit = fresh(second, basis=known.listed)
+
+    parts = known.measure(), refit.measure()
+
+    assert [part and part.rows for part in parts] == [650, 800]
+
+
+def judged(version: StoredVersion, frame: pd.DataFrame, *, fitted: int | None = None) -> StoredVersion:
     """A version with evidence, which names the measure of the rows that it was made from."""
     profile = profile_columns(
         {name: frame[name].to_numpy() for name in ("x", "y")},
@@ -241,7 +268,7 @@ def judged(version: StoredVersion, frame: pd.DataFrame) -> StoredVersion:
         task="binary",
         clock=list(range(len(frame))),
         new_from=0,
-        fitted_until=len(frame),
+        fitted_until=fitted or len(frame),
     )
     evidence = build(
         model="stream",

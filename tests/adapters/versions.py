@@ -34,9 +34,13 @@ def stored(
     cut: int,
     source: str = "a = 1\nb = 2\n",
     params: dict[str, Any] | None = None,
+    refit_of: StoredVersion | None = None,
     **options: Any,
 ) -> StoredVersion:
-    """Train a version on the rows up to minute `cut`, and keep all that it was made from."""
+    """Train a version on the rows up to minute `cut`, and keep all that it was made from.
+
+    `refit_of`: the candidate of the same rows and cut; then all rows are fitted.
+    """
     of, written = (
         model(rows(1), **{"estimator": DecisionTreeClassifier(max_depth=4), **options}),
         snapshot.write(rows(500) if frame is None else frame),
@@ -45,7 +49,10 @@ def stored(
     inputs = recipe.Inputs(
         source=keep(store, source_of(source)), data=data, params=params or {}, cut=timestamp(at(cut - 1))
     )
-    made = recipe.make(of, recipe.divide(of, snapshot.read(written, of), inputs.cut), inputs)
+    divided = recipe.divide(of, snapshot.read(written, of), inputs.cut)
+    made = recipe.make(of, divided, inputs)
+    if refit_of is not None:
+        made = recipe.refit(of, divided, inputs, refit_of.summary["metrics"])
     digest = keep(store, made)
     manifest = bundle.unpack(made, digest=digest).manifest
     listed = {
@@ -58,9 +65,10 @@ def stored(
         "registered_by": "scheduler",
         "summary": {"task": manifest["signature"]["task"], **{name: manifest[name] for name in SUMMARY}},
         "verdict": None,
+        "refit_of": None if refit_of is None else refit_of.id,
     }
     run = {"id": f"stream-{number}", "result": {"source": inputs.source, "data": data}}
-    return StoredVersion(listed, run, store)
+    return StoredVersion(listed, run, store, None if refit_of is None else refit_of.listed)
 
 
 def keep(store: Path, data: bytes) -> str:

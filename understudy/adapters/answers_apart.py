@@ -14,7 +14,6 @@ from understudy.adapters.snapshot import Snapshot, later
 from understudy.adapters.stored_version import Roles
 from understudy.contrast import answer_changes, metric_changes
 from understudy.errors import UnderstudyError
-from understudy.evidence import Clock
 from understudy.metrics import FloatArray, measure
 from understudy.signature import Value
 
@@ -31,11 +30,18 @@ class Asked:
     """What rows these are, in words."""
 
 
-def rows_to_ask(rows: Snapshot, cut: Clock, newer: str) -> Asked:
-    """Rows with a label that the newer version has not learnt from; where there are hardly any, the newest of all."""
-    held_out = rows.mature[later(rows.mature_clock, cut)]
-    if len(held_out) >= FEWEST:
-        return Asked(held_out[-MOST_HELD_OUT:], f"rows that version {newer} was held back from")
+def rows_to_ask(rows: Snapshot, data: Mapping[str, Any], newer: str) -> Asked:
+    """Rows with a label that the newer version was held back from; of a refit, those that its candidate was.
+
+    Where there are hardly any, the newest of all. `data`: what the newer version's manifest says of its rows.
+    """
+    for cut, which in (
+        (data["cut"], f"rows that version {newer} was held back from"),
+        (data.get("judged_cut"), f"rows on which the candidate was judged that version {newer} is the refit of"),
+    ):
+        held_out = rows.mature[:0] if cut is None else rows.mature[later(rows.mature_clock, cut)]
+        if len(held_out) >= FEWEST:
+            return Asked(held_out[-MOST_HELD_OUT:], which)
     return Asked(rows.mature[-MOST_HELD_OUT:], f"the newest rows of version {newer}")
 
 

@@ -13,9 +13,9 @@ from understudy.adapters.snapshot import Snapshot, later
 from understudy.adapters.stored_version import Roles, StoredVersion
 from understudy.errors import UnderstudyError
 from understudy.evidence import Clock
-from understudy.movement import Identities, Overlap, overlap
+from understudy.movement import Columns, Identities, Overlap, overlap
 from understudy.profile import Part, profile_columns
-from understudy.signature import Signature
+from understudy.signature import ColumnKind, Signature
 
 LARGEST_EXACT = 2**53
 """float64 holds every integer up to here."""
@@ -23,10 +23,12 @@ LARGEST_EXACT = 2**53
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a version has learnt from, measured: all of it, and what is later than a moment."""
+    """What a version has learnt from."""
 
     whole: Part
-    new: Part | None
+    """All of it, measured."""
+    new: Columns | None
+    """The rows of it that are later than a moment; None: there are none."""
 
 
 def overlap_of(then: pd.DataFrame, now: pd.DataFrame, roles: Roles) -> Overlap:
@@ -67,12 +69,11 @@ def learnt(version: StoredVersion, rows: Snapshot, signature: Signature, *, than
     """Measure the rows that a version has learnt from, in the columns of `signature`.
 
     Args:
-        than: what is later than this is measured on its own as well; None: nothing is.
+        than: what is later than this is given as well; None: nothing is.
     """
     places = fitted(version, rows)
-    clock = rows.clock[places]
-    frame = rows.frame.iloc[places]
-    new_from = len(places) if than is None else int((~later(clock, than)).sum())
+    clock, frame = rows.clock[places], rows.frame.iloc[places]
+    late = np.zeros(len(places), dtype=np.bool_) if than is None else later(clock, than)
     try:
         profile = profile_columns(
             {column.name: frame[column.name].to_numpy() for column in signature.columns},
@@ -80,10 +81,20 @@ def learnt(version: StoredVersion, rows: Snapshot, signature: Signature, *, than
             label=frame[signature.target].to_numpy(),
             task=signature.task,
             clock=clock.tolist(),
-            new_from=new_from,
+            new_from=len(places),
             fitted_until=0,
         )
+        new = {column.name: plain_values(frame[column.name][late], column.kind) for column in signature.columns}
     except (UnderstudyError, KeyError, ValueError, TypeError) as error:
         version.gone["columns"] = f"Its rows cannot be measured ({type(error).__name__})."
         return None
-    return Learnt(profile.whole, profile.new)
+    return Learnt(profile.whole, new if late.any() else None)
+
+
+def plain_values(column: "pd.Series[Any]", kind: ColumnKind) -> npt.NDArray[Any]:
+    """As `profile_columns` measures them: texts with None for null, or floats with NaN for null and infinities."""
+    if kind == "text":
+        texts = [None if gone else str(value) for value, gone in zip(column, column.isna(), strict=True)]
+        return np.array(texts, dtype=object)
+    numbers = column.to_numpy(dtype="float64", na_value=np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)

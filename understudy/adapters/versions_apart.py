@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.adapters.stored_version import Roles, StoredVersion
 from understudy.contrast import LONGEST_VALUE, changes, metric_changes, source_changes
-from understudy.movement import ColumnMove, class_shares, column_moves, other_kinds
+from understudy.movement import ColumnMove, Columns, class_shares, column_moves, middle, other_kinds
 from understudy.redaction import redacted
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def measured(
     rows: "tuple[Snapshot | None, Snapshot | None]",
     runtimes: "tuple[Runtime | None, Runtime | None]",
     roles: Roles,
-) -> "tuple[tuple[Part, Part] | None, Part | None, dict[str, int] | None]":
+) -> "tuple[tuple[Part, Part] | None, Columns | None, dict[str, int] | None]":
     """What both have learnt from, what of it is new, and how many rows they share.
 
     From the rows where both are there; otherwise from what was measured when each was trained.
@@ -148,14 +148,16 @@ def measured(
 
 def label_of(part: "Part") -> dict[str, Any]:
     """The label in the rows that a version has learnt from."""
-    quantiles = part.label.quantiles
-    median = None if quantiles is None else quantiles[len(quantiles) // 2]
-    return {"rows": part.rows, "shares": class_shares(part.label) or None, "median": median}
+    return {
+        "rows": part.rows,
+        "shares": class_shares(part.label) or None,
+        "median": middle(part.label.quantiles),
+    }
 
 
 def without_values(move: ColumnMove, roles: Roles) -> dict[str, Any]:
     """How far a column moved; of one that is withheld, none of its values."""
-    found = asdict(move)
+    found = {**asdict(move), "moved": move.moved}
     return found | ({"typical": (None, None)} if move.name in roles.withheld else {})
 
 
@@ -174,7 +176,7 @@ def answers(
     (then, now), snapshot = runtimes, rows[newer]
     if then is None or now is None or snapshot is None:
         return None
-    asked = rows_to_ask(snapshot, both[newer].summary["data"]["cut"], both[newer].id)
+    asked = rows_to_ask(snapshot, both[newer].summary["data"], both[newer].id)
     found = answers_apart(then, now, snapshot, asked, roles, most=limits.rows)
     clock = snapshot.clock[asked.places]
     learnt = {one.id: int((~later(clock, one.summary["data"]["cut"])).sum()) for one in both}

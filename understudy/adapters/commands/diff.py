@@ -83,7 +83,8 @@ def show(value: dict[str, Any], values_shown: int | None) -> None:
     show_settings(value, then, now)
     show_code(value["code"])
     if value["metrics"]:
-        say("Metrics as they were registered, each on other rows:")
+        repeated = f"; version {now['version']} has those of its candidate" if now["refit_of"] else ""
+        say(f"Metrics as they were registered, each on rows of its own{repeated}:")
         say_table(
             ("", "then", "now", "better is"),
             [(one["name"], one["then"], one["now"], one["better"]) for one in value["metrics"]],
@@ -133,23 +134,26 @@ def show_columns(data: dict[str, Any], then: dict[str, Any], now: dict[str, Any]
     ):
         if names:
             say(f"Columns {what}: {', '.join(names)}")
-    say("How far the columns moved (a share of rows):")
+    say("How far the columns moved, as a share of rows:")
     say_table(
-        ("column", "rows that are new", "all rows", "by chance, below", "moved", "nulls", "typical"),
-        [
-            (
-                column["name"],
-                column["new_effect"],
-                column["effect"],
-                column["chance"],
-                column["moved"],
-                " → ".join(f"{100 * share:.1f} %" for share in column["nulls"]),
-                " → ".join(map(cell, column["typical"])),
-            )
-            for column in data["columns"]
-        ],
+        ("column", "rows that are new", "from", "to", "moved", "all rows", "nulls", "typical"),
+        [column_row(column) for column in data["columns"]],
     )
     left_out(data["left_out"], "columns")
+
+
+def column_row(column: dict[str, Any]) -> tuple[object, ...]:
+    new = column["new"] or dict.fromkeys(("effect", "low", "high"))
+    return (
+        column["name"],
+        new["effect"],
+        new["low"],
+        new["high"],
+        column["moved"],
+        column["effect"],
+        " → ".join(f"{100 * share:.1f} %" for share in column["nulls"]),
+        " → ".join(map(cell, column["typical"])),
+    )
 
 
 def show_settings(value: dict[str, Any], then: dict[str, Any], now: dict[str, Any]) -> None:
