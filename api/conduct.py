@@ -10,6 +10,7 @@ What a limit means is in `understudy/conduct.py`.
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ import numpy as np
 from api.breaker import Breaker, Breakers
 from api.journal import Journal
 from understudy.conduct import OLDEST_S, Expected, Look, complaint, expected
-from understudy.errors import BadInput, NotFound
+from understudy.errors import BadInput, NotFound, StorageUnavailable
 from understudy.evidence import Evidence
 from understudy.failures import Tally
 from understudy.parity import Answer
@@ -127,7 +128,8 @@ class Conduct:
             Look(at_s=now_s, answered=heard.answered, failed=failed, not_finite=not_finite, **measured)
         )
         if limits.class_sd is not None and not watched.is_known:
-            watched.known, watched.is_known = self._expected(state, breaker.model, breaker.version), True
+            with suppress(StorageUnavailable):  # then the next look tries
+                watched.known, watched.is_known = self._expected(state, breaker.model, breaker.version), True
         why = complaint(limits, watched.looks, watched.known, now_s)
         if why is not None and now_s - watched.told_s >= TOLD_EVERY_S:
             watched.told_s = now_s
