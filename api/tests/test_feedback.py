@@ -275,7 +275,7 @@ def test_labels_that_two_sources_dispute_are_not_judged_by_and_a_person_is_told_
     assert pages[0]["closed_until"] is not None
     notes = [entry.event for entry in api.service.journal.read() if entry.event.kind == "attention.needed"]
     assert len(notes) == 1
-    assert "rows were given two different labels" in notes[0].reason  # type: ignore[attr-defined]
+    assert "rows were given two different labels" in notes[0].reason
     assert len(labelled(api, labels="any")["items"]) == 400
 
 
