@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.given import HERE, NEW_YEAR, History, candidate, defined, fact, judged, registered, tried
-from understudy import promotion, runs
+from understudy import failures, promotion, runs
 from understudy.errors import LogTampered, NotFound, UnderstudyError
 from understudy.events import (
     AttentionNeeded,
@@ -89,6 +89,11 @@ def demote(history: History, model: str, chance: int) -> tuple[Event, ...]:
     return promotion.start(history.state, wish, history.now, HERE)
 
 
+def go_back(history: History, model: str, chance: int) -> tuple[Event, ...]:
+    wish = failures.way_back(history.state.model(model), "so")
+    return promotion.start(history.state, wish, history.now, HERE) if wish else ()
+
+
 def commit(history: History, model: str, chance: int) -> tuple[Event, ...]:
     pending = history.state.model(model).pending
     return promotion.commit(history.state, model, pending.key, history.now, HERE) if pending else ()
@@ -135,7 +140,7 @@ def define(history: History, model: str, chance: int) -> tuple[Event, ...]:
 
 ACTS: list[Callable[[History, str, int], tuple[Event, ...]]] = [
     define, register, try_it, judge, make_ready, make_ready, start, start, start, commit, commit, commit, demote,
-    demote, abort, request, request, claim, finish, note, let_time_pass,
+    go_back, demote, abort, request, request, claim, finish, note, let_time_pass,
 ]  # fmt: skip
 
 
@@ -217,6 +222,8 @@ def agrees(state: Registry) -> None:
         assert model.version_count == len(versions)
         assert set(model.line) <= {version.id for version in versions}
         assert model.promotions[-1].version == model.champion if model.promotions else model.champion is None
+        barred = promotion.barred_versions(model)
+        assert not [change for change in model.promotions[-1:] if change.by == "api" and change.version in barred]
         assert model.pending is None or model.pending.key not in {one.key for one in model.promotions}
         assert all(state.digests[name, version.digest] == version.id for version in versions)
         of_model = [run for run in state.runs.values() if run.model == name]
