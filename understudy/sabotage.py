@@ -19,7 +19,7 @@ import numpy as np
 from understudy.case import Case
 from understudy.evidence import Evidence, OwnLosses
 from understudy.gates import FAR, judge
-from understudy.losses import constant_losses, losses
+from understudy.losses import constant_losses, losses, paired
 from understudy.metrics import METRICS, FloatArray
 from understudy.policy import Promotion
 from understudy.rules import STALE_S
@@ -28,6 +28,8 @@ from understudy.sabotaged_rows import Table, sabotaged_rows
 from understudy.slices import FEWEST_ROWS
 from understudy.verdict import Name, Verdict
 
+OTHERS = 20
+"""Rows, at least, outside of a slice that is supposed: one in each block, on which the candidate is better."""
 OTHER = "0" * 64
 """Digest of something else."""
 
@@ -282,10 +284,10 @@ def _slices(honest: Honest) -> Cases:
 def _sliced(honest: Honest) -> Case:
     """The control; where no slices are declared some rows, evenly spread, are supposed to be one."""
     case, n = honest.case, honest.evidence.n
-    if case.slices or case.protected:
+    if case.slices or case.protected or n < FEWEST_ROWS + OTHERS:
         return case
-    some = set(np.linspace(0, n - 1, FEWEST_ROWS).astype(int).tolist()) if n > FEWEST_ROWS else set()
-    values = ["some" if place in some else "others" for place in range(n)]
+    some = set(np.linspace(0, n - 1, FEWEST_ROWS).astype(int).tolist())
+    values = ["some" if place in some else None for place in range(n)]
     return replace(case, slices=("rows",), evidence=replace(honest.evidence, groups={"rows": values}))
 
 
@@ -295,7 +297,18 @@ def _comparison(honest: Honest) -> Cases:
     yield "a model that is no better", _answering(honest, out, out) if equal else None
     yield "a model that is a little worse", _answering(honest, _a_little_worse(honest), out)
     for name, answers in honest.learnt.items():
-        yield name, None if answers is None else _answering(honest, answers, out)
+        if answers is not None and _does_no_harm(honest, answers):
+            yield f"{name}, which does this model no harm", None
+        else:
+            yield name, None if answers is None else _answering(honest, answers, out)
+
+
+def _does_no_harm(honest: Honest, answers: FloatArray) -> bool:
+    """Whether such a candidate is no worse on these very rows: then there is nothing to be stopped for."""
+    case = _answering(honest, answers, honest.evidence.candidate_out)
+    assert case.evidence is not None
+    own, champion = paired(case.policy, case.evidence)
+    return champion is not None and bool(own.mean() <= champion.mean())
 
 
 def _a_little_worse(honest: Honest) -> FloatArray:
