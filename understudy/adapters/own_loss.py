@@ -48,7 +48,7 @@ def own_losses(
 
 
 def per_row(loss: OwnLoss, labels: AsLabels, outputs: FloatArray) -> FloatArray:
-    """The loss of each row, shape (n,); NaN where the model gave no answer, of which the function is not asked.
+    """The loss of each row, shape (n,); NaN where the model gave no answer. The function sees a copy of the others.
 
     Args:
         labels: shape (n,), as they stand in the data.
@@ -85,7 +85,7 @@ def _called(loss: OwnLoss, labels: AsLabels, outputs: FloatArray) -> FloatArray:
     name = getattr(loss, "__name__", "loss")
     remedy = REMEDY.format(name=name)
     try:
-        found = np.asarray(loss(labels.copy(), outputs.copy()), dtype=np.float64)
+        found = np.asarray(loss(labels, outputs), dtype=np.float64)
     except Exception as error:
         said = " ".join(str(error).split())[:200].rstrip(".")
         raise BadDefinition(f"The loss `{name}` raised {type(error).__name__}: {said}.", remedy=remedy) from error
