@@ -34,7 +34,7 @@ LEVEL = 0.05
 """How often an interval may miss, over all measures of one look together."""
 FEWEST = 200
 """Values that an effect is measured on: ten in each block."""
-FEWEST_EFFECTIVE = 20
+FEWEST_EFFECTIVE = 50
 """Fewer independent ones say nothing: how much they depend is itself not known well enough."""
 BLOCKS = 20
 LONGEST = 0.9

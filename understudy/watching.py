@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from math import isfinite, sqrt
 from typing import Any
 
@@ -19,6 +20,10 @@ from understudy.signature import Task, Value
 CERTAIN = 1.645
 """Standard errors on either side of a 90 % interval."""
 
+SIZES = (400, 1_000, 2_500)
+"""Newest rows that are looked at on their own, beside all of them. A change that lies within the rows that one looks at
+makes them seem to depend on each other for very long, and so to tell little; before long it lies before some of these.
+"""
 COMMON = 0.01
 """A text that moved by a smaller share of the rows is not named: it may be one person's."""
 RARE = 3
@@ -107,14 +112,27 @@ def _columns(window: Window, then: Part, new: Part | None, found: _Found) -> Non
             "Its values are withheld from the records." if name in window.withheld else "No values."
         )
     newest = None if new is None or new.rows < FEWEST or new.rows == then.rows else new
+    sizes = sizes_of(window.rows)
     for name in known:
         profile = then.columns[name]
         values = _array(window.columns[name], profile)
         usual = None if newest is None else newest.columns.get(name)
-        effects = list(_effects(name, values, profile, usual, then.rows, measures=2 * len(known)))
+        measures = 2 * len(known) * len(sizes)
+        looks = [_effects(name, values[-size:], profile, usual, then.rows, measures=measures) for size in sizes]
+        effects = [plainest(list(same)) for same in zip_longest(*looks)]
         found.columns += effects
         if not any(effect.measure == "values" for effect in effects):
             found.unmeasured[name] = f"Fewer than {FEWEST} rows have a value, or none had one in training."
+
+
+def sizes_of(rows: int) -> list[int]:
+    """How many of the newest rows are looked at, the most first."""
+    return [rows, *(size for size in reversed(SIZES) if size < rows)]
+
+
+def plainest(looks: "list[Effect | None]") -> Effect:
+    """The look whose interval lies highest; of those that say nothing, the first."""
+    return max((one for one in looks if one is not None), key=lambda one: one.low)
 
 
 def _effects(
@@ -193,13 +211,19 @@ def _answers(outputs: FloatArray, reference: Reference, found: _Found) -> None:
         found.unmeasured["scores"] = "Its answers on the holdout are not known, or of other classes."
         return
     places = [1] if reference.task == "binary" else range(then.shape[1])
-    moved = {place: shift.of_samples(then[:, place], now[:, place], measures=len(places)) for place in places}
-    place = max(moved, key=lambda one: (moved[one].low, moved[one].effect))
-    told = f"median {np.median(then[:, place]):.4g} → {np.median(now[:, place]):.4g}"
+    sizes = sizes_of(len(now))
+    measures = len(places) * len(sizes)
+    moved = {
+        (size, place): shift.of_samples(then[:, place], now[-size:, place], measures=measures)
+        for size in sizes
+        for place in places
+    }
+    size, place = max(moved, key=lambda one: (moved[one].low, moved[one].effect))
+    told = f"median {np.median(then[:, place]):.4g} → {np.median(now[-size:, place]):.4g}"
     number = ColumnProfile(
         kind="number", null_share=0.0, low=None, high=None, quantiles=None, shares=None, association=None
     )
-    found.scores = _effect(reference.names[place], "scores", number, moved[place], 0.0, told)
+    found.scores = _effect(reference.names[place], "scores", number, moved[size, place], 0.0, told)
     if reference.task == "regression":
         found.unmeasured["quality"] = "A regression has no scores to expect an error from."
     else:

@@ -8,6 +8,7 @@ from understudy.adapters.commands import (
     definition,
     diff,
     doctor,
+    drift,
     explain,
     grounds,
     launching,
@@ -21,7 +22,21 @@ from understudy.adapters.commands import (
 from understudy.adapters.commands.terminal import EXIT_CODES, Exit, exit_code, say_problem
 from understudy.errors import UnderstudyError
 
-GROUPS = (launching, definition, status, grounds, live, diff, explain, orders, replay, doctor, verification, selftest)
+GROUPS = (
+    launching,
+    definition,
+    status,
+    grounds,
+    live,
+    drift,
+    diff,
+    explain,
+    orders,
+    replay,
+    doctor,
+    verification,
+    selftest,
+)
 
 app = typer.Typer(
     name="understudy",
