@@ -98,6 +98,16 @@ def test_what_the_test_of_the_gates_has_shown_is_told(capsys: pytest.CaptureFixt
     assert "Gates of rain: rain-2 failed. 1 of 35 sabotages came through." in capsys.readouterr().out
 
 
+def test_what_is_barred_and_why_nothing_changes_by_itself_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    loop = {**MODEL, "unrest": "Nothing changes by itself until a person acts.", "barred": {"3": "It raised."}}
+
+    show({"api": {"url": "http://127.0.0.1:8000", "ready": True, "reason": ""}, "models": [loop]}, NOON)
+
+    shown = capsys.readouterr().out
+    assert "Version 3 of rain is barred since it was taken back. It raised." in shown
+    assert "Waiting: Nothing changes by itself until a person acts." in shown
+
+
 def test_what_came_through_the_gates_needs_attention_until_the_definition_changes() -> None:
     run = {"state": "succeeded", "requested_at": "2026-01-31T11:59:00.000000Z"}
     note = {"run": "rain-2", "version": None, "time": "2026-01-31T11:00:00.000000Z"}
