@@ -10,7 +10,7 @@ from api.retention import Retention
 from api.roster import Roster
 from api.switching import Switching
 from api.work import Work
-from understudy import promotion
+from understudy import aging, promotion
 from understudy.adapters.duty import Duty
 from understudy.errors import UnderstudyError
 from understudy.ports import ArtifactStore
@@ -46,7 +46,10 @@ class Housekeeping:
             ("records", retention.trim),
             ("what labels have decided", switching.turn),
         )
-        self._seldom: Sequence[tuple[str, Chore]] = (("temporary files", store.sweep),)
+        self._seldom: Sequence[tuple[str, Chore]] = (
+            ("temporary files", store.sweep),
+            ("champions that grow old", self._age),
+        )
         self._swept_s = float("-inf")
         self._failing: set[str] = set()
         self._stop = Event()
@@ -94,3 +97,7 @@ class Housekeeping:
     def _void(self) -> None:
         if any(model.pending for model in self._journal.state.models.values()):
             self._journal.decide(promotion.voided)
+
+    def _age(self) -> None:
+        if aging.overaged(self._journal.state, self._journal.now()):
+            self._journal.decide(aging.overaged)
