@@ -73,9 +73,9 @@ def replay(
         with (
             home_of_sources(settings.home, in_use=settings.scratch.is_dir()),
             redirect_stdout(sys.stderr),  # what the user's own code prints is no part of the answer
-            one_thread(),
         ):
-            planned = plan(definitions.load_named(settings.definitions, model), wish, now=utc_now())
+            definition = definitions.load_named(settings.definitions, model)
+            planned = plan(definition, wish, now=utc_now())
             with progress(planned.dates, planned.trainings) as tick:
                 report = carry_out(planned, cache, tick=tick)
     except KeyboardInterrupt:
@@ -101,15 +101,6 @@ def checked_holdout(rows: int | None) -> int | None:
 def folder_of(settings: Settings) -> Path:
     """Where replays keep what they have trained."""
     return settings.scratch.with_name("replays")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As every run has it."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
-        yield
 
 
 @contextmanager
