@@ -17,6 +17,7 @@ from api.schemas import LiveRows
 from api.service import Service, service_of
 from understudy import live, runs
 from understudy.adapters.cases import defined
+from understudy.calm import cools_down
 from understudy.compare import row_losses
 from understudy.errors import BadInput, Conflict
 from understudy.events import AttentionNeeded, Event, LiveCompared, timestamp
@@ -161,9 +162,12 @@ def compared(state: Registry, model: str, pair: Pair, rows: int, digest: str, fo
 
 
 def retrained(state: Registry, model: str, pair: Pair, worse: live.Decline, now: datetime) -> list[Event]:
-    """Nothing better is at hand: train at once, and tell a person; once for a pair."""
+    """Nothing better is at hand: train at once, and tell a person; once for a pair.
+
+    Just after a way back it waits for more labels: what it made could not be promoted before that is over.
+    """
     slot = f"declined/{pair.position}"
-    if (model, "train", slot) in state.slots:
+    if (model, "train", slot) in state.slots or cools_down(state.model(model), now):
         return []
     note = AttentionNeeded(
         model=model,

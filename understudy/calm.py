@@ -34,13 +34,18 @@ def unrest(model: Model, now: datetime) -> str | None:
     places = [*ways_back(model)]
     if any(too_many(model, place) for place in places):
         return f"{counted(model)} Nothing changes by itself until a person acts."
-    if places and now - model.promotions[-1].time < COOL_DOWN:
+    if cools_down(model, now):
         minutes = COOL_DOWN.total_seconds() / 60
         return (
             f"Version {model.promotions[-1].replaces} of {model.name} has just been taken back, and nothing changes by "
             f"itself for {minutes:.0f} minutes after that."
         )
     return None
+
+
+def cools_down(model: Model, now: datetime) -> bool:
+    """Whether the champion has just been taken back, and what is trained now could not be promoted yet."""
+    return next(ways_back(model), None) is not None and now - model.promotions[-1].time < COOL_DOWN
 
 
 def alarm(model: Model, made: VersionPromoted, now: datetime) -> tuple[AttentionNeeded, ...]:

@@ -21,11 +21,12 @@ from api.conduct import CALLS_AT_ONCE, ROWS_AT_ONCE, TOLD_EVERY_S, Conduct
 from api.cost import Cost
 from api.journal import Journal
 from api.judging import registered as register
+from api.live import retrained
 from api.mark import Marks
 from api.serving import Served
 from api.tests import given
 from tests import failing
-from tests.given import HERE, History, candidate, judged, registered, tried
+from tests.given import HERE, History, candidate, defined, judged, registered, tried
 from tests.workers import wait_for
 from understudy import Promotion, promotion
 from understudy.adapters.bundle import unpack
@@ -33,11 +34,13 @@ from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.folders import make_folders
 from understudy.adapters.runtime import open_bundle
 from understudy.adapters.sqlite_log import SqliteLog
+from understudy.calm import COOL_DOWN
 from understudy.conduct import LONG_SECONDS, SECONDS
 from understudy.errors import ModelFailed
 from understudy.events import ModelDefined
 from understudy.failures import FAILURES, way_back
 from understudy.fingerprint import digest_of
+from understudy.live import Decline
 from understudy.parity import Answer
 from understudy.policy import Limits
 from understudy.promotion import Wish
@@ -215,6 +218,25 @@ def test_what_is_seen_while_nobody_looks_has_an_end(scene: Any) -> None:
         here.conduct.seen([call], 1)
 
     assert len(here.conduct._waiting) <= 1000
+
+
+# Just after a way back
+
+
+def test_a_training_that_could_not_be_promoted_yet_is_not_asked_for_yet() -> None:
+    history = History()
+    history.add(defined())
+    for version in "12":
+        candidate(history, version)
+        carry_out(history, Wish(model="rain", version=version, key=version, by="scheduler"))
+    carry_out(history, way_back(history.state.model("rain"), "it raised"))
+    pair, worse = history.state.model("rain").pair, Decline(until=200, loss=0.4, before=0.2, errors=5.0)
+    assert pair is not None
+
+    assert retrained(history.state, "rain", pair, worse, history.now) == []
+    history.now += COOL_DOWN
+    kinds = [event.kind for event in retrained(history.state, "rain", pair, worse, history.now)]
+    assert kinds == ["attention.needed", "run.requested"]
 
 
 # In a running API
