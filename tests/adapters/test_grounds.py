@@ -14,7 +14,7 @@ CHAMPION = {"ground": 7, "reason": ""}
 
 
 def ground(verdict: dict[str, Any]) -> dict[str, Any]:
-    return {"position": 7, "champion": "1", "verdict": verdict}
+    return {"kind": "version.judged", "position": 7, "champion": "1", "verdict": verdict}
 
 
 def test_every_slice_of_the_ground_is_shown_judged_or_not(capsys: pytest.CaptureFixture[str]) -> None:
