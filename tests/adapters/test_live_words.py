@@ -87,9 +87,10 @@ def test_a_pair_that_cannot_be_compared_says_why(standing: dict[str, Any] | None
 
 
 def test_before_the_first_label_and_before_the_first_promotion_that_is_said() -> None:
-    none = told(rows=0, serving_loss=None, other_loss=None, standing={**STANDING, "rows": 0, "capital": 1.0})
+    none = told(rows=0, serving_loss=None, other_loss=None, standing=None)
 
-    assert words(none, NOON)[1] == "None of its predictions has a label yet that can be judged by."
+    assert words(none, NOON)[1:] == ["None of its predictions has a label yet that can be judged by."]
+    assert str(in_a_line(none, NOON)).endswith("0 labelled rows since 2026-01-31 10:00:00 UTC (2 h ago)")
     assert words({"model": "rain", "pair": None}, NOON) == [
         "Nothing of rain is compared yet: that begins with its first promotion."
     ]

@@ -123,8 +123,8 @@ def test_labels_of_predictions_are_shown_as_a_ground(api: apis.Api, capsys: pyte
 
     said = capsys.readouterr().out
     assert "It is the refit of version 1" in said
-    assert "in the shadow of version 1: 288 labelled predictions, in blocks of 4" in said
-    assert "whoever bet on it made 21.5 of 1" in said
+    assert "in the shadow of version 1: after 288 labelled predictions, in blocks of 4" in said
+    assert "whoever bet on it had made 20 of 1" in said
 
 
 def test_a_refit_of_what_was_refused_is_not_told_twice(api: apis.Api) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.audit import Audit, api_pages, audit, extended, row_of
 from understudy.adapters.cases import load_case
+from understudy.adapters.compared_again import compared_again
 from understudy.adapters.folder_store import FolderStore
 from understudy.errors import BadInput
-from understudy.events import Recorded, VerdictReached, VersionTried
+from understudy.events import LiveCompared, Recorded, VerdictReached, VersionTried
 from understudy.fingerprint import canonical_json
 from understudy.gates import judge
 
@@ -34,6 +35,8 @@ def judged_again(client: ApiClient, store: Path, position: int) -> str | None:
     if now.problem is not None:
         return now.problem
     recorded = now.kept[position].event
+    if isinstance(recorded, LiveCompared):
+        return compared_again(before.state, FolderStore(store), recorded)
     assert isinstance(recorded, VerdictReached)
     return first_difference(recorded.verdict, computed(before, FolderStore(store), recorded))
 
@@ -43,7 +46,7 @@ def is_trial(entry: Recorded) -> bool:
 
 
 def is_verdict(entry: Recorded) -> bool:
-    return isinstance(entry.event, VerdictReached)
+    return isinstance(entry.event, VerdictReached | LiveCompared)
 
 
 def computed(before: Audit, store: FolderStore, recorded: VerdictReached) -> Mapping[str, Any]:

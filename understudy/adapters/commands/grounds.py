@@ -7,6 +7,7 @@ import typer
 
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import current_settings, get_if_found, reading
+from understudy.adapters.commands.live import enough
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, cell, say, say_table, utc_now, when
 from understudy.adapters.commands.verification import listed_version
 from understudy.errors import BadInput
@@ -182,11 +183,10 @@ def show_ground(champion: dict[str, Any], ground: dict[str, Any] | None) -> None
 
 def show_labels(ground: dict[str, Any]) -> None:
     """A ground that labels of what was predicted gave."""
-    stands = ground["standing"]
     say(
         f"Its ground is the live comparison at position {ground['position']} of the log, in the shadow of version "
-        f"{ground['serving']}: {ground['rows']} labelled predictions, in blocks of {cell(stands['block'])}, on which "
-        f"whoever bet on it made {cell(stands['capital'])} of 1."
+        f"{ground['serving']}: after {ground['rows']} labelled predictions, in blocks of "
+        f"{cell(ground['standing']['block'])}, whoever bet on it had made {enough()} of 1."
     )
 
 

@@ -53,6 +53,8 @@ def in_a_line(found: dict[str, Any], now: datetime) -> str | None:
     if pair["other"] is None:
         return f"{found['model']}: version {pair['serving']['version']} alone, {rows}"
     both = f"{found['model']}: version {pair['serving']['version']} beside {pair['other']['version']} in shadow, {rows}"
+    if not found["rows"]:
+        return both
     if stands is None or stands["block"] is None:
         return f"{both}, which cannot be compared"
     decided = "" if stands["crossed"] is None else f"; decided after {stands['crossed']}"
@@ -80,9 +82,9 @@ def losses(found: dict[str, Any]) -> str:
 
 
 def standing(found: dict[str, Any]) -> list[str]:
-    """How the bet stands; nothing where there is no other version."""
+    """How the bet stands; nothing where there is no other version, or no label."""
     pair, stands = found["pair"], found["standing"]
-    if pair["other"] is None:
+    if pair["other"] is None or not found["rows"]:
         return []
     other = pair["other"]["version"]
     if stands is None:
