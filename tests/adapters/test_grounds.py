@@ -10,11 +10,11 @@ from understudy.adapters.commands.grounds import power, show, show_ground
 from understudy.adapters.commands.terminal import utc_now
 from understudy.gates import judge
 
-CHAMPION = {"ground": 7, "reason": ""}
+CHAMPION = {"version": "2", "ground": 7, "reason": ""}
 
 
 def ground(verdict: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "version.judged", "position": 7, "champion": "1", "verdict": verdict}
+    return {"kind": "version.judged", "version": "2", "position": 7, "champion": "1", "verdict": verdict}
 
 
 def test_every_slice_of_the_ground_is_shown_judged_or_not(capsys: pytest.CaptureFixture[str]) -> None:
