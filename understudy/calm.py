@@ -50,17 +50,16 @@ def cools_down(model: Model, now: datetime) -> bool:
 
 def alarm(model: Model, made: VersionPromoted, now: datetime) -> tuple[AttentionNeeded, ...]:
     """Tell a person, once: for the append in which `made` is the way back that is one too many."""
-    if any(too_many(model, place) for place in ways_back(model)):
+    if not is_way_back(made) or any(too_many(model, place) for place in ways_back(model)):
         return ()
     after = replace(model, promotions=(*model.promotions, as_promotion(made, now)))
-    place = len(model.promotions)
-    if place not in ways_back(after) or not too_many(after, place):
+    if not too_many(after, len(model.promotions)):
         return ()
     reason = f"{counted(after)} Nothing changes by itself until a person acts."
     return (AttentionNeeded(model=model.name, version=made.replaces, run=None, reason=reason, remedy=REMEDY),)
 
 
-def is_way_back(change: Promotion) -> bool:
+def is_way_back(change: Promotion | VersionPromoted) -> bool:
     """Whether nobody asked for it and it took the champion back."""
     return change.by == "api" and change.how == "demotion"
 
