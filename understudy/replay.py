@@ -9,7 +9,8 @@ the refit and its check, and between two verdicts the live comparison of `eproce
     never    the first version that the gate lets through serves for ever
     always   whatever is trained serves at once; neither the data check nor a gate is asked
 
-What needs a service that runs is not asked: the trial, latency, sizes, signatures, cool-downs and limits while serving.
+What needs a service that runs is not asked: the trial, latency, sizes, signatures, what is limited while a
+version serves, the alarm that follows where both versions are bad, and the calm after many ways back.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +20,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from understudy.calm import COOL_DOWN
 from understudy.case import Case, Champion
 from understudy.compare import LOSSES, constant_outputs, row_losses
 from understudy.eprocess import follow
+from understudy.events import moment
 from understudy.evidence import Evidence, OwnLosses
 from understudy.gates import judge
 from understudy.metrics import FloatArray, Labels
@@ -191,6 +194,7 @@ class _Walk:
         self._champion: _Version | None = None
         self._pair: _Pair | None = None
         self._last: Step | None = None
+        self._back_at: str | None = None
         self._changes: list[tuple[int, _Version]] = []
         self._decisions: list[Decision] = []
 
@@ -205,7 +209,16 @@ class _Walk:
             self._nothing(step)
         else:
             self.compare_live(step)
-            self._judge(step, step.made)
+            if self._cools_down(step):
+                self._note(step.at, "skipped", "A version has just been taken back: nothing changes for a while.")
+            else:
+                self._judge(step, step.made)
+
+    def _cools_down(self, step: Step) -> bool:
+        """Whether labels took a version back just before this date, where rows have a time."""
+        if self._back_at is None or self._past.clock.dtype.kind != "U":
+            return False
+        return moment(step.at) - moment(self._back_at) < COOL_DOWN
 
     def _always(self, step: Step) -> None:
         if step.made is None:
@@ -258,7 +271,7 @@ class _Walk:
         self._promote(at, place, pair.other, pair.switch, f"After {crossed} rows their labels preferred it.")
 
     def _promote(self, at: str, place: int, version: _Version, did: Did, reason: str) -> None:
-        self._champion = version
+        self._champion, self._back_at = version, at if did == "rolled back" else None
         self._changes.append((place, version))
         self._note(at, did, reason)
 
@@ -348,6 +361,6 @@ def _baseline(past: Past, profile: Profile) -> dict[str, object]:
 
 
 def _labelled_between(since: Step, until: Step | None, n: int) -> Places:
-    """Places of the rows whose label arrived after one step and by another, in the order of their predictions."""
+    """Places of the rows that were predicted after one step and whose label arrived by another, in their order."""
     end, waiting = (n, np.empty(0, dtype=np.intp)) if until is None else (until.first, until.waiting)
-    return np.setdiff1d(np.concatenate([since.waiting, np.arange(since.first, end)]), waiting)
+    return np.setdiff1d(np.arange(since.first, end), waiting)

@@ -1,11 +1,14 @@
 """Policies led through a past whose truth is known: who serves when, and what it costs."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from understudy.events import timestamp
 from understudy.hindsight import beside
 from understudy.policy import Promotion
 from understudy.profile import Profile, profile_columns
@@ -126,6 +129,19 @@ def test_labels_bring_back_the_champion_before_when_the_world_turns_against_the_
     assert promoted[1:] == ("promoted", "00800")
     assert back[1:] == ("rolled back", "00400")
     assert int(back[0]) > 1000
+
+
+def test_after_a_way_back_nothing_is_promoted_for_a_while_where_rows_have_a_time() -> None:
+    clock = np.array([timestamp(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=row)) for row in range(ROWS)])
+    past = replace(PAST, clock=clock)
+    turning = world_turns(1000, 0.3, 1.5)
+    steps = [trained(400, off(0.5)), trained(800, turning), trained(1400, off(0.2)), trained(1900, off(0.1))]
+    dated = [replace(step, at=str(clock[step.first])) for step in steps]
+    policy = Policy(name="p", promotion=Promotion(), loss=known_loss("regression", None))
+
+    served = serve(past, dated, policy)
+
+    assert [one.did for one in served.decisions] == ["promoted", "promoted", "rolled back", "skipped", "promoted"]
 
 
 def test_labels_that_come_late_switch_late() -> None:

@@ -7,7 +7,7 @@ from math import floor, log10
 from understudy.staleness import Age
 
 WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 72, 24, 64, 64
+LEFT, RIGHT, TOP, BOTTOM = 84, 24, 64, 64
 MOST_POINTS = 60
 """Marks of single ages; with more, the line alone is drawn."""
 WIDE = 1.2816
@@ -118,7 +118,7 @@ def _curve(frame: _Frame, ages: Sequence[Age]) -> list[str]:
     sure = sure if len(sure) > 1 else list(ages)
     drawn = [f'<polygon class="band" points="{_points(frame, sure, WIDE)} {_points(frame, sure[::-1], -WIDE)}"/>']
     drawn.append(f'<polyline class="line" points="{_points(frame, sure, 0.0)}"/>')
-    drawn.append(_text(WIDTH - RIGHT, 46, "band: 80 % interval; hollow: too few dates for one", "faint", "end"))
+    drawn.append(_text(WIDTH - RIGHT, 26, "band: 80 % interval; hollow: too few dates for one", "faint", "end"))
     for age in ages if len(ages) <= MOST_POINTS else ():
         x, y = frame.x(frame.value(age)), frame.y(100 * age.change)
         kind = "point" if age in sure else "hollow"
