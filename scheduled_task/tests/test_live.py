@@ -14,6 +14,7 @@ from scheduled_task.tests.given import DEFINITION, stream
 from scheduled_task.tests.site import Site, working
 from tests.adapters.stream import at
 from tests.services import installation
+from understudy.adapters.judging_again import judged_again
 from understudy.errors import Conflict
 from understudy.events import timestamp
 
@@ -103,7 +104,7 @@ def test_a_refused_candidate_shadows_the_champion_as_its_refit_until_labels_lift
     assert (said["version"], said["serving"]) == ("4", "2")
     assert site.api.get(f"/models/{name}/versions/4")["refit_of"] == "3"
     assert (lifted["version"], lifted["how"], lifted["by"]) == ("4", "promotion", "api")
-    assert lifted["ground"] is not None
+    assert judged_again(site.api, site.settings.store, lifted["ground"]) is None
     assert site.api.get(f"/models/{name}/versions/4")["verdict"]["live"]
 
 
