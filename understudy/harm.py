@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from understudy.case import Case
-from understudy.losses import losses, other_losses
+from understudy.losses import both_losses
 from understudy.rules import Passed, Rule, Rules, missing
 from understudy.slices import FEWEST_ROWS, Slice, by_slice
 
@@ -13,7 +13,7 @@ from understudy.slices import FEWEST_ROWS, Slice, by_slice
 def sliced(case: Case) -> tuple[Slice, ...]:
     """Candidate and champion in each slice of the declared columns; judged only where a champion serves.
 
-    Raises what `losses` raises, and ValueError where the evidence does not hold those columns, or a loss is no number.
+    Raises as `both_losses` does, and ValueError where the evidence does not hold those columns, or a loss is no number.
     """
     evidence, columns = case.evidence, (*case.slices, *case.protected)
     if evidence is None or not columns:
@@ -21,7 +21,7 @@ def sliced(case: Case) -> tuple[Slice, ...]:
     for column in columns:
         if column not in evidence.groups:
             raise ValueError(f"the evidence does not say what its rows hold in `{column}`")
-    candidate, champion = losses(case, evidence), other_losses(case, evidence)
+    candidate, champion = both_losses(case, evidence)
     if not (np.isfinite(candidate).all() and np.isfinite(champion).all()):
         raise ValueError("one of the two models did not answer every row with finite numbers")
     groups = {column: evidence.groups[column] for column in columns}

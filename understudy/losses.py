@@ -26,7 +26,7 @@ def compared(case: Case) -> Comparison:
     if evidence.candidate != case.digest or evidence.champion != case.champion_digest:
         return undecided(evidence.n, "The evidence is not about this candidate and this champion.")
     policy = Promotion.from_json(case.policy)
-    return compare(losses(case, evidence), other_losses(case, evidence), bar=policy.bar, cannot_tell=policy.cannot_tell)
+    return compare(*both_losses(case, evidence), bar=policy.bar, cannot_tell=policy.cannot_tell)
 
 
 def paired(policy: Mapping[str, Any], evidence: Evidence) -> tuple[FloatArray, FloatArray | None]:
@@ -49,10 +49,10 @@ def losses(case: Case, evidence: Evidence) -> FloatArray:
     return paired(case.policy, evidence)[0]
 
 
-def other_losses(case: Case, evidence: Evidence) -> FloatArray:
-    """The champion's, or those of the constant predictor where there is none; shape (n,). Raises as both do."""
-    _, champion = paired(case.policy, evidence)
-    return constant_losses(case, evidence) if champion is None else champion
+def both_losses(case: Case, evidence: Evidence) -> tuple[FloatArray, FloatArray]:
+    """The candidate's, and the champion's or the constant predictor's where there is none. Raises as both do."""
+    candidate, champion = paired(case.policy, evidence)
+    return candidate, constant_losses(case, evidence) if champion is None else champion
 
 
 def constant_losses(case: Case, evidence: Evidence) -> FloatArray:
