@@ -23,17 +23,13 @@ def orders(n: int, *, first: int = 0) -> pd.DataFrame:
 
 def test_the_label_of_a_key_is_that_of_its_latest_row_as_json_has_it(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
-    frame = orders(6)
-    frame.loc[1, "label"] = None
-    frame.loc[2, "order"] = None
-    frame.loc[5, "order"] = 3
-    frame.loc[5, "label"] = 1 - frame.loc[3, "label"]
+    frame = orders(6).assign(order=[0, 1, None, 3, 4, 3], label=[1, None, 1, 0, 0, 1])
     workshop.arrive(frame)
     workshop.define(KEYED)
 
     found = looked_up(workshop.definitions, "stream", ["0", "1", "2", "3", "9"])
 
-    assert found == {"labels": {"0": frame.loc[0, "label"], "3": frame.loc[5, "label"]}, "problem": None}
+    assert found == {"labels": {"0": 1, "3": 1}, "problem": None}
 
 
 def test_a_source_that_raises_and_a_model_without_a_key_have_no_labels(tmp_path: Path) -> None:
