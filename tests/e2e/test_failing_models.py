@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from api.conduct import TOLD_EVERY_S
 from api.tests import given
 from tests import failing
 from tests.failing import BAD, GOOD, hurt_in_a_call
@@ -154,6 +155,45 @@ def test_a_version_that_answers_what_cannot_be_true_goes_without_any_error_and_i
     assert "answers were outside of 0 to 10, and at most 1 % may" in change["reason"]
     newest = installed.get("/models/rain/versions?limit=2").json()["items"]
     assert [(item["version"], item["barred"]) for item in newest] == [(odd, change["reason"]), (before, None)]
+    define(installed)
+
+
+def ask_until(installed: Installation, numbers: list[float], true: Callable[[], Any]) -> None:
+    until_s = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < until_s
+        assert {ask(installed, number).status_code for number in numbers} == {200}
+
+
+@pytest.mark.slow
+@pytest.mark.fault(69)
+def test_a_client_with_odd_rows_takes_one_version_from_the_others_and_no_second_one(installed: Installation) -> None:
+    define(installed, limits=Limits(outputs=(0, 10)))
+    _, before, newest = (serve(installed, failing.well(more=more)) for more in (6e-6, 7e-6, 8e-6))
+    odd, told = [GOOD] * 9 + [BAD], len(attention(installed))
+
+    ask_until(installed, odd, lambda: champion(installed) != newest)
+    assert champion(installed) == before
+    ask_until(installed, odd, lambda: len(attention(installed)) > told)
+    until_s = time.monotonic() + 2 * TOLD_EVERY_S
+    ask_until(installed, odd, lambda: time.monotonic() > until_s)
+
+    assert champion(installed) == before
+    assert len(attention(installed)) == told + 1
+    assert "what is asked may be at fault" in attention(installed)[0]
+    define(installed)
+
+
+@pytest.mark.slow
+def test_a_version_that_is_slower_than_its_owner_allows_goes(installed: Installation) -> None:
+    define(installed, limits=Limits(latency_ms=8))
+    before, slow = serve(installed, failing.well(more=9e-6)), serve(installed, failing.slow(3))
+
+    ask_until(installed, [GOOD] * 10, lambda: champion(installed) != slow)
+
+    change = installed.get("/current_model").json()
+    assert (change["version"], change["promoted_by"]) == (before, "api")
+    assert "the median of its answers took" in change["reason"]
     define(installed)
 
 
