@@ -6,8 +6,8 @@ from math import floor, log10
 
 from understudy.staleness import Age
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 84, 24, 64, 64
+WIDTH, HEIGHT = 720, 420
+LEFT, RIGHT, TOP, BOTTOM = 84, 24, 88, 64
 MOST_POINTS = 60
 """Marks of single ages; with more, the line alone is drawn."""
 WIDE = 1.2816
@@ -42,8 +42,9 @@ def picture(model: str, loss: str, ages: Sequence[Age]) -> str:
         f'<desc id="desc">{escape(in_words(model, loss, ages))}</desc>',
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
-        _text(LEFT, 26, title, size=17, weight=600),
+        _text(LEFT, 26, title, size=17 if len(title) < 56 else 14, weight=600),
         _text(LEFT, 46, f"Loss ({loss}) against a version just trained, on the same rows", kind="faint"),
+        _text(LEFT, 64, "Band: 80 % interval. Hollow: too few dates for one", kind="faint"),
         *_grid(frame),
         *_curve(frame, ages),
         "</svg>",
@@ -80,7 +81,7 @@ class _Frame:
         self.y_ticks = _ticks(low, high if high > low else low + 1.0)
         self.low, self.high = min(low, self.y_ticks[0]), max(high, self.y_ticks[-1])
         self.most = max(map(self.value, ages))
-        self.x_ticks = _ticks(0.0, self.most)
+        self.x_ticks = [tick for tick in _ticks(0.0, self.most) if self.timed or tick == int(tick)]
 
     def value(self, age: Age) -> float:
         return (age.days or 0) / self.size if self.timed else float(age.steps)
@@ -101,9 +102,7 @@ def _grid(frame: _Frame) -> list[str]:
         f'y2="{frame.y(tick)}"/>'
         for tick in frame.y_ticks
     ]
-    levels = [
-        _text(LEFT - 8, frame.y(tick) + 4, f"{tick:+g} %" if tick else "0", "faint", "end") for tick in frame.y_ticks
-    ]
+    levels = [_text(LEFT - 8, frame.y(tick) + 4, _percent(tick), "faint", "end") for tick in frame.y_ticks]
     marks = [_text(frame.x(tick), floor_ + 20, f"{tick:g}", "faint", "middle") for tick in frame.x_ticks]
     names = [
         _text((LEFT + right) / 2, HEIGHT - 16, f"Age of the version, in {frame.unit}", "ink", "middle"),
@@ -118,7 +117,6 @@ def _curve(frame: _Frame, ages: Sequence[Age]) -> list[str]:
     sure = sure if len(sure) > 1 else list(ages)
     drawn = [f'<polygon class="band" points="{_points(frame, sure, WIDE)} {_points(frame, sure[::-1], -WIDE)}"/>']
     drawn.append(f'<polyline class="line" points="{_points(frame, sure, 0.0)}"/>')
-    drawn.append(_text(WIDTH - RIGHT, 26, "band: 80 % interval; hollow: too few dates for one", "faint", "end"))
     for age in ages if len(ages) <= MOST_POINTS else ():
         x, y = frame.x(frame.value(age)), frame.y(100 * age.change)
         kind = "point" if age in sure else "hollow"
@@ -129,6 +127,10 @@ def _curve(frame: _Frame, ages: Sequence[Age]) -> list[str]:
 def _points(frame: _Frame, ages: Sequence[Age], errors: float) -> str:
     places = [(frame.x(frame.value(a)), frame.y(100 * (a.change + errors * (a.error or 0)))) for a in ages]
     return " ".join(f"{x},{y}" for x, y in places)
+
+
+def _percent(tick: float) -> str:
+    return f"{tick:+g} %".replace("-", "−") if tick else "0"
 
 
 def _said(age: Age) -> str:
