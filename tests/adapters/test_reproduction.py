@@ -2,23 +2,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
-from tests.adapters.stream import at, model, rows
+from tests.adapters.stream import at, model
+from tests.adapters.versions import rows
 from understudy.adapters import definitions, recipe, snapshot
-from understudy.adapters.bundle import first_difference, unpack
+from understudy.adapters.bundle import unpack
+from understudy.adapters.commands.verification import trained_otherwise
 from understudy.adapters.folder_store import FolderStore
 from understudy.adapters.reproduction import Again, reproduce
 from understudy.errors import BadInput, NotFound
 from understudy.events import timestamp
 from understudy.fingerprint import digest_of
+from understudy.settings import Settings
 
 DEFINITION = """
-from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 from understudy import Model
 from understudy.adapters.sources import Csv
 
 model = Model(
-    "stream", source=Csv("rows.csv"), target="label", time="at", drop=["city"], estimator=LogisticRegression()
+    "stream", source=Csv("rows.csv"), target="label", time="at", drop=["city"], estimator=DecisionTreeClassifier()
 )
 """
 
@@ -34,20 +38,20 @@ def run(tmp_path: Path, store: FolderStore) -> dict[str, Any]:
     (tmp_path / "stream.py").write_text(DEFINITION)
     source = store.put(definitions.load(tmp_path / "stream.py").source_bytes())
     data = store.put(snapshot.write(rows(500)))
-    result = {"source": source, "data": data, "cut": timestamp(at(299)), "params": {"C": 0.5}}
+    result = {"source": source, "data": data, "cut": timestamp(at(299)), "params": {"max_depth": 4}}
     return {"id": "stream-1", "model": "stream", "result": result}
 
 
-def original(run: dict[str, Any], store: FolderStore, **changes: Any) -> bytes:
+def original(run: dict[str, Any], store: FolderStore) -> bytes:
     """What the run itself has trained, in this process."""
-    inputs = recipe.Inputs(**{**run["result"], **changes})
-    of = model(rows(1))
+    inputs = recipe.Inputs(**run["result"])
+    of = model(rows(1), estimator=DecisionTreeClassifier())
     return recipe.make(of, recipe.divide(of, snapshot.read(store.get(inputs.data), of), inputs.cut), inputs)
 
 
 def refitted(run: dict[str, Any], store: FolderStore, candidate: bytes) -> bytes:
     """What the run itself has made of its candidate."""
-    inputs, of = recipe.Inputs(**run["result"]), model(rows(1))
+    inputs, of = recipe.Inputs(**run["result"]), model(rows(1), estimator=DecisionTreeClassifier())
     divided = recipe.divide(of, snapshot.read(store.get(inputs.data), of), inputs.cut)
     return recipe.refit(of, divided, inputs, unpack(candidate, digest=digest_of(candidate)).manifest["metrics"])
 
@@ -62,14 +66,20 @@ def test_a_run_and_its_refit_are_made_again_in_another_process_with_the_same_byt
     assert again == Again(candidate, refitted(run, store, candidate))
 
 
-def test_a_run_that_was_trained_otherwise_differs_and_it_can_be_said_where(
+def test_a_refit_that_was_made_otherwise_differs_and_it_is_said_where(
     run: dict[str, Any], store: FolderStore, tmp_path: Path
 ) -> None:
-    claimed = original(run, store, params={"C": 0.6})
+    candidate = original(run, store)
+    otherwise = {**run, "result": {**run["result"], "params": {"max_depth": 3}}}
+    made: list[dict[str, Any]] = [
+        {"version": "1", "refit_of": None, "digest": store.put(candidate)},
+        {"version": "2", "refit_of": "1", "digest": store.put(refitted(otherwise, store, candidate))},
+    ]
 
-    again = reproduce(run, tmp_path / "store")
+    problem = trained_otherwise(run, made, Settings(home=tmp_path, store_url=f"file://{tmp_path}/store"))
 
-    assert first_difference(claimed, again.bundle) == "manifest.json: fingerprint"
+    assert problem is not None
+    assert problem.startswith("The registered refit of version 1 is not what its inputs give; they differ in manifest")
 
 
 def test_a_run_that_trained_nothing_cannot_be_trained_again(run: dict[str, Any], tmp_path: Path) -> None:
