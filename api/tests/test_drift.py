@@ -26,7 +26,7 @@ def column(name: str, effect: float) -> dict[str, Any]:
 
 
 def report(effect: float, **changes: Any) -> dict[str, Any]:
-    nothing = {"unmeasured": {}, "scores": None, "quality": None, "disagreement": None, "delay": None}
+    nothing: dict[str, Any] = {"unmeasured": {}, "scores": None, "quality": None, "disagreement": None, "delay": None}
     moment = "2026-01-01T00:00:00.000000Z"
     found = {"version": "1", "rows": 900, "since": moment, "until": moment, "columns": [column("x", effect)]}
     return {**found, **nothing, **changes}
