@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from understudy.adapters import definitions
+from understudy.adapters import definitions, recipe, runtime, scoring, snapshot
 from understudy.adapters.commands.replay import show
 from understudy.adapters.replay_cache import ReplayCache, key_of
 from understudy.adapters.replay_plan import Plan, Wish, carry_out, plan
+from understudy.adapters.replaying import Recipe, Replaying
 from understudy.errors import BadInput, DataRefused, NotFound
-from understudy.events import timestamp
+from understudy.events import moment, timestamp
+from understudy.evidence import Evidence
+from understudy.fingerprint import digest_of
 from understudy.spans import Span
 
 ROWS = 3_000
@@ -309,3 +312,25 @@ def test_people_are_shown_policies_dates_and_ages(tmp_path: Path, capsys: pytest
     assert "never retrain: the first champion of the policy in force stays." in shown
     assert "in force: every 10 days, 0:00:00, bar 0.8, refit on." in shown
     assert "How versions age, against a fresh one on the same rows:" in shown
+
+
+def test_a_replay_judges_the_rows_and_the_model_that_a_run_would_have_judged(tmp_path: Path) -> None:
+    world(tmp_path, drifting())
+    definition = definitions.load_named(tmp_path / "models", "world")
+    plan = planned(tmp_path)
+    [step, *_] = Replaying(plan.known, ReplayCache(None), Recipe(), tick=lambda: None).steps(plan.walks["in force"][:1])
+    assert step.made is not None
+
+    data = snapshot.write(snapshot.take(definition.model, as_of=moment(step.at), now=NOW).frame)
+    taken = snapshot.read(data, definition.model)
+    cut = recipe.choose_cut(taken, None)
+    rows = recipe.divide(definition.model, taken, cut)
+    source = digest_of(definition.source_bytes())
+    inputs = recipe.Inputs(source=source, data=digest_of(data), params={}, cut=cut)
+    made = recipe.make(definition.model, rows, inputs)
+    served = runtime.open_bundle(made, digest=digest_of(made), trees=True)
+    document, _ = scoring.gather(definition.model, rows, candidate=served, champion=None, profile="0" * 64, now=NOW)
+
+    evidence = Evidence.parse(document)
+    assert np.allclose(plan.known.past.labels[step.made.held_out], evidence.labels)
+    assert np.allclose(step.made.candidate.at(step.made.held_out), evidence.candidate_out, atol=1e-5)
