@@ -13,11 +13,13 @@ from api import (
     inference,
     invocations,
     labelled,
+    live,
     metrics,
     models,
     predictions,
     promotions,
     recorded,
+    refits,
     runs,
 )
 from api.access import ROLES, ROUTES, Right
@@ -31,6 +33,8 @@ PARTS = (
     feedback,
     labelled,
     models,
+    refits,
+    live,
     drift,
     promotions,
     runs,
