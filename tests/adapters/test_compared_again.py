@@ -1,5 +1,6 @@
 """A live comparison, reached again from what the store keeps of it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,17 @@ def test_rows_that_decide_nothing_are_named(told: tuple[History, LiveCompared], 
     problem = compared_again(history.state, FolderStore(tmp_path), replace(compared, evidence=other))
 
     assert problem == f"The log says crossed {compared.rows}, and the stored rows None."
+
+
+@pytest.mark.parametrize("what", ["serving", "other", "reference"])
+def test_rows_about_another_pair_are_named(told: tuple[History, LiveCompared], tmp_path: Path, what: str) -> None:
+    history, compared = told
+    kept = json.loads((tmp_path / "sha256" / compared.evidence[:2] / compared.evidence).read_bytes())
+    other = keep(tmp_path, canonical_json({**kept, what: "9" * 64}))
+
+    problem = compared_again(history.state, FolderStore(tmp_path), replace(compared, evidence=other))
+
+    assert problem == "The stored rows are about another pair, or are not as many as the log says."
 
 
 def test_rows_that_are_gone_or_are_none_are_said_to_be(told: tuple[History, LiveCompared], tmp_path: Path) -> None:

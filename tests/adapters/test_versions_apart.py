@@ -141,6 +141,16 @@ def test_no_value_of_a_column_with_a_withheld_tag_is_shown(first: StoredVersion,
     assert not [value for value in moved()["x"] if value and str(value) in text]
 
 
+def test_a_row_is_named_by_its_key_unless_that_is_withheld(first: StoredVersion, second: StoredVersion) -> None:
+    named, hidden = (
+        versions_apart(fresh(first), fresh(second), replace(ROLES, key="city", withheld=frozenset(tags)), Limits())
+        for tags in ((), ("city",))
+    )
+
+    assert named["answers"]["most"][0]["key"] in ("Oslo", "Rome")
+    assert {row["key"] for row in hidden["answers"]["most"]} == {None}
+
+
 def test_a_label_with_a_withheld_tag_is_not_shown_either(first: StoredVersion, second: StoredVersion) -> None:
     shown = versions_apart(fresh(first), fresh(second), replace(ROLES, withheld=frozenset({"label"})), Limits())
 
