@@ -16,7 +16,7 @@ from api.front import check_form
 from api.recorded import LOOK_EVERY_S, LOOKS, YOUNG_MS, not_sampled
 from api.service import Service, service_of
 from understudy.errors import BadInput, NotFound, TooLarge, UnderstudyError
-from understudy.labels import Answered, Given, Outcome, Place, check_time, place_of, request_of, written
+from understudy.labels import Answered, Given, Outcome, Place, not_on_record, place_of, request_of, written
 from understudy.records import Identity, is_sampled
 from understudy.row_keys import text_of
 
@@ -115,8 +115,7 @@ def no_item() -> BadInput:
 async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, Answered]]:
     """What is on record of each item that has a record; the others are refused."""
     now_ms = time.time_ns() // 1_000_000
-    by_key = await keyed(service, batch)
-    asked = identities(service, batch, by_key, now_ms)
+    asked = identities(batch, await keyed(service, batch))
     requests = {i: request_of(one) for i, one in asked.items()}
     found = await run_in_threadpool(service.labels.find, requests.values())
     for _ in range(LOOKS):
@@ -128,25 +127,20 @@ async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, A
     known = {}
     for i, one in asked.items():
         if (about := found.get(requests[i])) is None:
-            batch.refused[i] = not_found(one, service.settings.records_sample)
+            batch.refused[i] = not_found(service, one, now_ms)
         else:
             known[i] = one, about
     return known
 
 
-def identities(
-    service: Service, batch: Batch, by_key: Mapping[tuple[str, str], Place], now_ms: int
-) -> dict[int, Identity]:
-    """Which request each item names, where it may be on record."""
-    oldest_ms = now_ms - int(service.settings.records_days * 86_400_000)
+def identities(batch: Batch, by_key: Mapping[tuple[str, str], Place]) -> dict[int, Identity]:
+    """Which request each item names."""
     found = {}
     for i, item in batch.items.items():
         try:
             found[i] = identity_of(item, by_key)
-            check_time(found[i], now_ms=now_ms, oldest_ms=oldest_ms)
-        except UnderstudyError as refusal:
+        except NotFound as refusal:
             batch.refused[i] = refusal
-            found.pop(i, None)
     return found
 
 
@@ -178,12 +172,12 @@ def identity_of(item: Item, by_key: Mapping[tuple[str, str], Place]) -> Identity
     return asked
 
 
-def not_found(asked: Identity, share: float) -> NotFound:
-    unknown = NotFound(
-        "No prediction with that id is on record.",
-        remedy="It is there half a second after its answer, unless it was lost, or trimmed for its size.",
-    )
-    return unknown if is_sampled(str(asked).encode(), share) else not_sampled(unknown, share)
+def not_found(service: Service, asked: Identity, now_ms: int) -> UnderstudyError:
+    settings = service.settings
+    oldest_ms = now_ms - int(settings.records_days * 86_400_000)
+    why = not_on_record(asked, now_ms=now_ms, oldest_ms=oldest_ms)
+    is_kept = is_sampled(str(asked).encode(), settings.records_sample)
+    return not_sampled(why, settings.records_sample) if type(why) is NotFound and not is_kept else why
 
 
 def store(service: Service, batch: Batch, places: dict[int, tuple[Identity, Answered]]) -> None:

@@ -36,10 +36,9 @@ class Retention:
             return
         self._trimmed_s = time.monotonic()
         share = min(1.0, PACE * TRIM_EVERY_S / self._keep_for.total_seconds())
-        before = datetime.now(UTC) - self._keep_for
-        self._records.trim(before=before, max_bytes=self._max_bytes, share=share)
+        self._records.trim(before=datetime.now(UTC) - self._keep_for, max_bytes=self._max_bytes, share=share)
         if self._labels is not None:
-            self._labels.trim(before_ms=int((before - EPOCH).total_seconds() * 1000))
+            self._labels.trim()
 
     def mourn(self) -> None:
         """Put on record what killed processes had not written."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from understudy.errors import BadLabel, Conflict, Expired, NotFound
+from understudy.errors import BadLabel, Conflict, Expired, NotFound, UnderstudyError
 from understudy.records import Identity, moment_of
 from understudy.signature import Value
 
@@ -159,12 +159,18 @@ def place_of(asked: Identity, known: Answered, model: str | None) -> Place:
     return Place(asked.ms, asked.process, asked.number, row)
 
 
-def check_time(asked: Identity, *, now_ms: int, oldest_ms: int) -> None:
-    """Refuse what can be on record no more, or not yet. Raises Expired and BadLabel."""
+def not_on_record(asked: Identity, *, now_ms: int, oldest_ms: int) -> UnderstudyError:
+    """Why there is no record of what a label names: it is too old, or from the future, or nobody knows."""
     if asked.ms < oldest_ms:
-        raise Expired("This prediction is older than the records that are kept.", remedy="See UNDERSTUDY_RECORDS_DAYS.")
+        return Expired(
+            "This prediction is older than the records that are kept.", remedy="See UNDERSTUDY_RECORDS_DAYS."
+        )
     if asked.ms > now_ms + LEEWAY_MS:
-        raise BadLabel("This prediction is dated in the future.", remedy="Use the `prediction_id` of an answer.")
+        return BadLabel("This prediction is dated in the future.", remedy="Use the `prediction_id` of an answer.")
+    return NotFound(
+        "No prediction with that id is on record.",
+        remedy="It is there half a second after its answer, unless it was lost, or trimmed for its size.",
+    )
 
 
 def is_number(value: object) -> bool:

@@ -168,8 +168,8 @@ class Labels(Protocol):
     def cohort(self, model: str, *, since_ms: int, until_ms: int) -> "Cohort":
         """How many requests there were after `since_ms` and up to `until_ms`, and how many have a label."""
 
-    def trim(self, *, before_ms: int) -> int:
-        """Drop labels and keys of predictions before then, or of records that are gone; return how many."""
+    def trim(self) -> int:
+        """Drop labels and keys of records that are gone; return how many."""
 
     def close(self) -> None: ...
 

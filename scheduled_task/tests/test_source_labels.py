@@ -1,6 +1,7 @@
 """Labels that the source has for rows that were predicted under a key."""
 
 import time
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,7 @@ def orders(n: int, *, first: int = 0) -> pd.DataFrame:
 
 def test_the_label_of_a_key_is_that_of_its_latest_row_as_json_has_it(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
-    frame = orders(6).assign(order=[0, 1, None, 3, 4, 3], label=[1, None, 1, 0, 0, 1])
+    frame = orders(6).assign(order=[0, 1, nan, 3, 4, 3], label=[1, nan, 1, 0, 0, 1])
     workshop.arrive(frame)
     workshop.define(KEYED)
 

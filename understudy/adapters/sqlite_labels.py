@@ -106,6 +106,7 @@ DELETE FROM {table} WHERE (model, ms, process, number, row) IN
 (SELECT model, ms, process, number, row FROM {table} WHERE model = ? AND ms < ? ORDER BY ms LIMIT ?)
 """
 TRIMMED_AT_ONCE = 2_000
+ALL = 2**62
 DISORDER_MS = 3_600_000
 """A chunk may have waited for a disk that did not answer, and stand behind younger ones."""
 
@@ -298,12 +299,10 @@ class SqliteLabels:
             (labelled,) = self._db.execute(LABELLED_IN, (model, since_ms, until_ms)).fetchone()
         return Cohort(since_ms, until_ms, requests, labelled)
 
-    def trim(self, *, before_ms: int) -> int:
-        """Drop what belongs to records that are gone by now."""
+    def trim(self) -> int:
         with self._lock, sqlite.storage_errors():
             oldest = self._db.execute(OLDEST).fetchone()
-        if oldest is not None:
-            before_ms = max(before_ms, int(oldest[0]) - DISORDER_MS)
+        before_ms = ALL if oldest is None else int(oldest[0]) - DISORDER_MS
         return sum(self._trimmed(table, before_ms) for table in ("labels", "keys"))
 
     def _trimmed(self, table: str, before_ms: int) -> int:
