@@ -24,7 +24,7 @@ from understudy.evidence import Evidence
 from understudy.fingerprint import digest_of
 from understudy.spans import Span
 
-ROWS = 3_000
+ROWS = 2_000
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -100,7 +100,7 @@ def test_where_the_world_turns_retraining_pays_and_versions_age(tmp_path: Path) 
     assert found["never retrain"]["interval"][0] > 0.2
     ages = [age["change"] for age in report["staleness"]["ages"]]
     assert ages[0] == 0
-    assert ages[1] < ages[3] < ages[6]
+    assert ages[1] < ages[3] < ages[5]
     assert report["staleness"]["ages"][1]["days"] == 10.0
 
 
@@ -162,18 +162,18 @@ def test_dates_may_be_counted_in_rows_where_these_have_no_time(tmp_path: Path) -
     with pytest.raises(BadInput, match="have no time"):
         planned(folder)
     report = replayed(
-        folder, Wish(every=Span.parse("240rows"), since=Span.parse("2000rows"), until=Span.parse("100rows"))
+        folder, Wish(every=Span.parse("240rows"), since=Span.parse("1400rows"), until=Span.parse("100rows"))
     )
 
     assert report["until"] == f"row {ROWS - 101}"
-    assert policies(report)["in force"]["dates"][0]["at"] == f"{ROWS - 2100} rows"
+    assert policies(report)["in force"]["dates"][0]["at"] == f"{ROWS - 1500} rows"
     assert policies(report)["never retrain"]["against"] > 0.3
     assert report["staleness"]["ages"][1]["days"] is None
 
 
 def test_broken_data_are_refused_as_in_production_and_trained_on_by_whoever_does_not_look(tmp_path: Path) -> None:
     frame = drifting()
-    frame["a"] = frame["a"].where(~frame.index.isin(range(1_500, 1_800)), 7.0)
+    frame["a"] = frame["a"].where(~frame.index.isin(range(1_000, 1_300)), 7.0)
 
     dates = {name: one["dates"] for name, one in policies(replayed(world(tmp_path, frame))).items()}
 
@@ -185,7 +185,7 @@ def test_broken_data_are_refused_as_in_production_and_trained_on_by_whoever_does
 
 def test_an_estimator_that_fails_is_a_run_that_failed(tmp_path: Path) -> None:
     frame = drifting()
-    frame["a"] = frame["a"].where(frame.index != 2_000)
+    frame["a"] = frame["a"].where(frame.index != 1_200)
 
     report = replayed(world(tmp_path, frame))
 
@@ -217,7 +217,7 @@ def test_classes_and_a_loss_of_the_owners_are_judged_as_in_production(tmp_path: 
     ("wish", "problem"),
     [
         (Wish(since="2026-06-01T00:00:00.000000Z"), "nothing to look at"),
-        (Wish(since="2026-04-01T00:00:00.000000Z", until="2026-03-01T00:00:00.000000Z"), "nothing to look at"),
+        (Wish(since="2026-03-01T00:00:00.000000Z", until="2026-02-20T00:00:00.000000Z"), "nothing to look at"),
         (Wish(every=Span.parse("52w")), "no second run is due every 52w"),
         (Wish(every=Span.parse("1s")), "more than 5000 dates"),
         (Wish(until="2026-01-05T00:00:00.000000Z"), "hold 97 rows with a label"),
@@ -279,18 +279,6 @@ def test_the_command_answers_machines_and_draws_a_picture_that_says_what_it_show
     assert "How versions of world age" in words
     assert "after 1 retrain (5 days)" in words
     assert "Age of the version, in days" in words
-
-
-def test_the_command_says_what_is_wrong_in_a_line_and_what_to_do_in_another(tmp_path: Path) -> None:
-    world(tmp_path, drifting(300))
-
-    said = typed(tmp_path, "replay", "world", "--every", "often")
-
-    assert said.returncode == 2
-    assert said.stderr.splitlines() == [
-        "understudy: 'often' is no length.",
-        "Write a number with s, m, h, d or w, such as 7d; or a number of rows, such as 500rows.",
-    ]
 
 
 def typed(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
