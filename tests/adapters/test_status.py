@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from understudy.adapters.commands.status import ending, next_slot, row, show, unsettled, waits
+from understudy.adapters.commands.status import ending, next_slot, row, show, unsettled, waiting, waits
 from understudy.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -41,6 +41,18 @@ def test_a_version_waits_while_the_champion_that_it_beat_serves(
 def test_a_first_version_waits_where_nothing_serves() -> None:
     assert waits({"stage": "passed", "verdict": {"champion": None}}, None)
     assert not waits({"stage": "candidate", "verdict": None}, None)
+
+
+def test_of_a_candidate_and_its_refit_the_refit_waits() -> None:
+    passed = {"stage": "passed", "verdict": {"champion": "2"}}
+    versions: list[dict[str, Any]] = [
+        {**passed, "version": "6", "refit_of": "5"},
+        {**passed, "version": "5", "refit_of": None},
+        {**passed, "version": "3", "refit_of": None},
+        {**passed, "version": "4", "refit_of": "3", "stage": "refused"},
+    ]
+
+    assert waiting(versions, "2") == ["6", "3"]
 
 
 def test_a_model_without_due_times_says_what_it_waits_for_instead() -> None:

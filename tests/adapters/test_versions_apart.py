@@ -16,10 +16,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from tests.adapters.stream import at
 from tests.adapters.versions import ROLES, keep, lose, rows, stored
-from understudy.adapters.commands.diff import show
+from understudy.adapters.commands.diff import numbered, show
 from understudy.adapters.rows_apart import identities, overlap_of
 from understudy.adapters.stored_version import StoredVersion
 from understudy.adapters.versions_apart import ALL, Limits, roles_of, versions_apart
+from understudy.errors import NotFound
 from understudy.events import timestamp
 from understudy.evidence import build
 from understudy.profile import profile_columns
@@ -295,6 +296,31 @@ def judged(version: StoredVersion, frame: pd.DataFrame, *, fitted: int | None = 
         profile=keep(version.store, profile.encode()),
     )
     return replace(version, listed={**version.listed, "verdict": {"evidence": keep(version.store, evidence)}})
+
+
+def test_rows_from_before_the_definition_named_another_clock_are_said_to_be(
+    first: StoredVersion, second: StoredVersion
+) -> None:
+    shown = versions_apart(fresh(first), fresh(second), replace(ROLES, time="moment"), Limits())
+
+    assert [one["why"] for one in shown["gone"] if one["what"] == "rows"] == [
+        "They have no column 'moment', which the definition names today."
+    ] * 2
+    assert shown["metrics"]
+
+
+@pytest.mark.parametrize(("name", "found"), [("champion", "4"), ("candidate", "6"), ("3", "3")])
+def test_a_version_may_be_named_by_what_it_is(name: str, found: str) -> None:
+    nobody: Any = None
+
+    assert numbered(nobody, {"name": "rain", "champion": "4", "versions": 6}, name) == found
+
+
+def test_a_model_without_such_a_version_says_so() -> None:
+    nobody: Any = None
+
+    with pytest.raises(NotFound, match="Model rain has no champion"):
+        numbered(nobody, {"name": "rain", "champion": None, "versions": 0}, "champion")
 
 
 def test_a_store_that_is_not_here_leaves_what_the_log_says(first: StoredVersion, second: StoredVersion) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.adapters.folder_store import FolderStore
-from understudy.errors import NotFound, UnderstudyError
+from understudy.errors import BadInput, NotFound, UnderstudyError
 from understudy.evidence import Evidence
 from understudy.profile import Part, Profile
 
@@ -69,7 +69,12 @@ class StoredVersion:
 
         def read() -> "Snapshot":
             data = self._blob(self.summary["data"]["digest"])
-            return snapshot.read_columns(data, time=roles.time, target=roles.target)
+            try:
+                return snapshot.read_columns(data, time=roles.time, target=roles.target)
+            except KeyError as error:
+                raise BadInput(
+                    f"They have no column {error}, which the definition names today.", remedy="Compare the definitions."
+                ) from error
 
         return self._try("rows", read)
 

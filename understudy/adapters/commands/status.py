@@ -53,7 +53,7 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "since": champion.get("promoted_at"),
         "metric": champion.get("metric"),
         "value": champion.get("metrics", {}).get(champion.get("metric")),
-        "waiting": [version["version"] for version in versions if waits(version, model["champion"])],
+        "waiting": waiting(versions, model["champion"]),
         "last_run": runs[0] if runs else None,
         "schedule": str(Schedule.from_json(model["definition"]["schedule"])),
         "next_slot": next_slot(model["definition"]["schedule"], now),
@@ -87,6 +87,13 @@ def unsettled(
         if note["time"] >= since or (test and note["run"] == test)
     }
     return list(newest.values())[:ATTENTION_SHOWN]
+
+
+def waiting(versions: list[dict[str, Any]], champion: str | None) -> list[str]:
+    """Versions that could be promoted as they are; of a candidate and its refit the refit."""
+    found = [version for version in versions if waits(version, champion)]
+    refitted = {version["refit_of"] for version in found}
+    return [version["version"] for version in found if version["version"] not in refitted]
 
 
 def waits(version: dict[str, Any], champion: str | None) -> bool:

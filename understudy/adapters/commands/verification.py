@@ -62,7 +62,10 @@ def audit_by_api(settings: Settings) -> Audit:
 
 @verify.command("verdict")
 def verify_verdict(model: str, version: str, as_json: AsJson = False) -> None:
-    """Judge a version again, from the stored evidence and the log as it was, and compare with its newest verdict."""
+    """Judge a version again, from the stored evidence and the log as it was, and compare with its newest verdict.
+
+    That of a refit is its candidate's; where labels of predictions have decided, what they said is computed again.
+    """
     settings = current_settings()
     with reading(settings) as client:
         position = verdict_position(client, model, version)
