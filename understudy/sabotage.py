@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from understudy.case import Case
 from understudy.evidence import Evidence, OwnLosses
@@ -28,6 +29,7 @@ from understudy.sabotaged_rows import Table, sabotaged_rows
 from understudy.slices import FEWEST_ROWS
 from understudy.verdict import Name, Verdict
 
+SUPPOSED = ", had one with enough rows been declared"
 OTHERS = 20
 """Rows, at least, outside of a slice that is supposed: one in each block, on which the candidate is better."""
 OTHER = "0" * 64
@@ -266,29 +268,56 @@ def _timed(honest: Honest, candidate: list[float], champion: list[float]) -> Cas
 
 
 def _slices(honest: Honest) -> Cases:
-    """The smallest slice that is judged gets worse answers than the champion's, and all other rows far better ones."""
-    declared = replace(honest, case=_sliced(honest))
-    groups, out, labels = declared.evidence.groups, declared.evidence.candidate_out, declared.evidence.labels
-    slices = [np.array(values) == one for values in groups.values() for one in sorted(set(filter(None, values)))]
+    """A slice gets worse answers than the champion's, and all other rows far better ones."""
+    supposed = _supposing(honest)
+    for name, case in (("a slice harmed", honest.case), (f"a slice harmed{SUPPOSED}", supposed)):
+        inside = _smallest_judged(case)
+        if inside is not None:
+            yield name, _harmed_inside(replace(honest, case=case), inside)
+            return
+    yield "a slice harmed", None
+
+
+def _harmed_inside(honest: Honest, inside: npt.NDArray[np.bool_]) -> Case:
+    """So little harm that the whole is better by far: only who looks at the slice sees it."""
+    out, labels, harm = honest.evidence.candidate_out, honest.evidence.labels, 0.1
+    rows = inside if out.ndim == 1 else inside[:, None]
+    champion = np.where(rows, out, worst(out, labels))
+    while True:
+        case = _answering(honest, np.where(rows, harmed(out, labels, harm), out), champion)
+        gains = _gains(case)
+        if harm < 0.001 or -gains[inside].sum() < gains[~inside].sum() / 4:
+            return case
+        harm /= 2
+
+
+def _gains(case: Case) -> FloatArray:
+    """The champion's loss − the candidate's, shape (n,)."""
+    assert case.evidence is not None
+    own, champion = paired(case.policy, case.evidence)
+    assert champion is not None
+    return champion - own
+
+
+def _smallest_judged(case: Case) -> npt.NDArray[np.bool_] | None:
+    """Which rows are in the smallest slice that has enough of them."""
+    if case.evidence is None:
+        return None
+    columns = [case.evidence.groups[column] for column in (*case.slices, *case.protected)]
+    slices = [np.array([one == value for one in values]) for values in columns for value in dict.fromkeys(values)]
     judged = [rows for rows in slices if rows.sum() >= FEWEST_ROWS]
-    if not judged:
-        yield "a slice harmed", None
-        return
-    inside = min(judged, key=lambda rows: int(rows.sum()))
-    inside = inside if out.ndim == 1 else inside[:, None]
-    champion = np.where(inside, out, worst(out, labels))
-    supposed = "" if honest.case.slices or honest.case.protected else ", had one been declared"
-    yield f"a slice harmed{supposed}", _answering(declared, np.where(inside, _a_little_worse(honest), out), champion)
+    return min(judged, key=lambda rows: int(rows.sum()), default=None)
 
 
-def _sliced(honest: Honest) -> Case:
-    """The control; where no slices are declared some rows, evenly spread, are supposed to be one."""
-    case, n = honest.case, honest.evidence.n
-    if case.slices or case.protected or n < FEWEST_ROWS + OTHERS:
-        return case
+def _supposing(honest: Honest) -> Case:
+    """The control with a slice that nobody has declared: just enough rows, evenly spread."""
+    n = honest.evidence.n
+    if n < FEWEST_ROWS + OTHERS:
+        return honest.case
     some = set(np.linspace(0, n - 1, FEWEST_ROWS).astype(int).tolist())
     values = ["some" if place in some else None for place in range(n)]
-    return replace(case, slices=("rows",), evidence=replace(honest.evidence, groups={"rows": values}))
+    evidence = replace(honest.evidence, groups={"rows": values})
+    return replace(honest.case, slices=("rows",), protected=(), evidence=evidence)
 
 
 def _comparison(honest: Honest) -> Cases:
@@ -305,10 +334,7 @@ def _comparison(honest: Honest) -> Cases:
 
 def _does_no_harm(honest: Honest, answers: FloatArray) -> bool:
     """Whether such a candidate is no worse on these very rows: then there is nothing to be stopped for."""
-    case = _answering(honest, answers, honest.evidence.candidate_out)
-    assert case.evidence is not None
-    own, champion = paired(case.policy, case.evidence)
-    return champion is not None and bool(own.mean() <= champion.mean())
+    return bool(_gains(_answering(honest, answers, honest.evidence.candidate_out)).mean() >= 0)
 
 
 def _a_little_worse(honest: Honest) -> FloatArray:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,7 +13,6 @@ from understudy.adapters import definitions, sabotaging, snapshot
 from understudy.adapters.check import borrowed_home
 from understudy.errors import BadInput
 from understudy.model import Model
-from understudy.policy import Promotion
 from understudy.sabotage import Proof, Sabotage, prove, suite
 from understudy.verdict import Name
 
@@ -68,43 +66,6 @@ def test_a_shipped_model_with_any_gate_switched_off_is_red_and_names_what_came_t
     assert found.control == ()
     assert {one.gate for one in found.came_through} == {gate}
     assert all(one.name in found.sentence() for one in found.came_through)
-
-
-# What else a model may be
-
-
-def dear(labels: Any, outputs: Any) -> Any:
-    """A loss of the owner's: to miss a `top` costs three times as much as anything else."""
-    hit = outputs[np.arange(len(labels)), np.searchsorted(["low", "mid", "top"], labels)]
-    return np.where(labels == "top", 3.0, 1.0) * (1 - hit)
-
-
-def three_classes(n: int) -> pd.DataFrame:
-    """Rows with three classes, in two towns, without a clock."""
-    given = rows(n).drop(columns="at")
-    return given.assign(label=np.array(["low", "mid", "top"])[(given["x"] * 2.99).astype(int)])
-
-
-def test_three_classes_by_a_loss_of_the_owner_s_in_slices_and_without_a_clock_are_tested() -> None:
-    told = list[str]()
-    given = model(
-        three_classes(1400),
-        time=None,
-        drop=(),
-        protected=("city",),
-        ranges={"x": (0, 1)},
-        promotion=Promotion(loss=dear, max_size_mb=5),
-    )
-
-    found = sabotaging.selftest(given, source="5" * 64, as_of=at(1400), progress=told.append)
-
-    assert found.holds, found.sentence()
-    assert told[:2] == ["Asking the source.", "Training an honest candidate."]
-    assert told[-1] == "Trying it."
-    assert {"rows from the future", "all new rows at one time"} <= set(found.impossible)
-    stopped = {one.name: one.gate for one in found.outcomes}
-    assert stopped["a bundle that is too large"] == "floors"
-    assert stopped["a value outside its declared range"] == "data"
 
 
 def test_too_few_rows_are_no_fault_of_the_gates() -> None:
