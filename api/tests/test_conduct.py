@@ -17,7 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures
 
 from api.answered import Answered
 from api.breaker import Breakers
-from api.conduct import CALLS_AT_ONCE, ROWS_AT_ONCE, TOLD_EVERY_S, Conduct
+from api.conduct import CALLS_AT_ONCE, ROWS_AT_ONCE, TOLD_EVERY_S, Conduct, Watched, failures_since
 from api.cost import Cost
 from api.journal import Journal
 from api.judging import registered as register
@@ -38,7 +38,7 @@ from understudy.calm import COOL_DOWN
 from understudy.conduct import LONG_SECONDS, SECONDS
 from understudy.errors import ModelFailed
 from understudy.events import ModelDefined
-from understudy.failures import FAILURES, way_back
+from understudy.failures import FAILURES, Tally, way_back
 from understudy.fingerprint import digest_of
 from understudy.live import Decline
 from understudy.parity import Answer
@@ -144,6 +144,14 @@ def test_a_model_that_raises_is_judged_by_the_share_that_may_fail(scene: Any) ->
         said.append(here.look())
 
     assert said[-1] == "6 of its last 276 requests failed, and at most 1 % may"
+
+
+def test_failures_are_counted_on_where_a_breaker_has_begun_anew() -> None:
+    watched, before, anew = Watched(), Tally(failed=7, not_finite=2), Tally(failed=1)
+
+    found = [failures_since(watched, tally) for tally in (before, before, anew)]
+
+    assert found == [(7, 2), (0, 0), (1, 0)]
 
 
 def test_slow_answers_are_noticed_by_requests_of_one_row(scene: Any) -> None:

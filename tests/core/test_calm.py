@@ -234,6 +234,8 @@ def test_what_a_person_put_on_and_failed_is_no_automatic_change(history: History
 
     assert alarms(history) == []
     assert "has just been taken back" in (unrest(rain(history), history.now) or "")
+    loop(history, MOST_TAKEN_BACK - 1, first=80)
+    assert alarms(history) == []
 
 
 def test_a_day_later_what_was_taken_back_no_longer_counts(history: History) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from understudy.conduct import BAD, LONG_SECONDS, OLDEST_S, REQUESTS, ROWS, SECONDS, Expected, Look, complaint, expected
+from understudy.conduct import LONG_SECONDS, OLDEST_S, ROWS, SECONDS, Expected, Look, complaint, expected
 from understudy.policy import Limits
 
 NOW_S = 1000.0
@@ -67,8 +67,8 @@ def test_a_pause_of_some_seconds_is_not_held_against_it() -> None:
 @pytest.mark.parametrize(
     "looks",
     [
-        every_second(60, answered=1, failed=0) + every_second(1, answered=0, failed=BAD - 1, not_finite=BAD - 1),
-        every_second(SECONDS, answered=REQUESTS // SECONDS - 10, failed=5, not_finite=5),
+        every_second(60, until_s=NOW_S - 1, answered=2) + every_second(1, failed=4, not_finite=4),
+        every_second(SECONDS, answered=28, failed=5, not_finite=5),
         every_second(SECONDS - 1, answered=1000, failed=1000, not_finite=1000, rows=1000, outside=1000),
         every_second(SECONDS, until_s=NOW_S - OLDEST_S, answered=1000, failed=1000, not_finite=1000),
         every_second(LONG_SECONDS - 1, answered=1000, latencies_s=(1.0,) * 100),
