@@ -30,6 +30,34 @@ KEY_LOOKS = 7
 OUTCOMES: Sequence[Outcome] = ("accepted", "known", "changed", "late")
 
 
+LABEL: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "prediction_id": {"type": "string", "description": "`ID/i`; `ID` of a prediction that had one row"},
+        "key": {
+            "type": ["string", "integer"],
+            "description": "Instead of it, with `model`: as it was sent with the row",
+        },
+        "model": {"type": "string"},
+        "label": {"type": ["string", "number", "boolean"]},
+        "source": {"type": "string", "maxLength": 60, "default": SOURCE},
+    },
+    "required": ["label"],
+    "additionalProperties": False,
+}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [{"type": "array", "items": LABEL, "maxItems": MOST_ITEMS}, LABEL]},
+            }
+        },
+    }
+}
+"""What the published schema says of a request."""
+
+
 class Item(msgspec.Struct, forbid_unknown_fields=True):
     """One label, and which row it is for."""
 
@@ -52,7 +80,7 @@ class Batch:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
 
 
-@router.post("/feedback", name="feedback", summary="Labels for recorded predictions")
+@router.post("/feedback", name="feedback", summary="Labels for recorded predictions", openapi_extra=BODY)
 async def feedback(request: Request) -> Response:
     """One label or a list of up to 10,000; each is taken or refused by itself.
 

@@ -11,6 +11,7 @@ from scheduled_task.label_lookup import looked_up
 from scheduled_task.source_labels import SourceLabels
 from scheduled_task.tests.given import DEFINITION, Workshop, stream
 from scheduled_task.tests.site import Site, working
+from understudy.adapters.commands.feedback import sent
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -73,3 +74,7 @@ def test_rows_that_were_predicted_under_a_key_get_the_label_that_arrives_in_the_
         time.sleep(0.1)
     assert [row["label"] for row in rows[:15]] == arrived["label"].tolist()[600:]
     assert {row["source"] for row in rows} == {"source", None}
+
+    last = [{"prediction_id": item["prediction_id"], "label": 1} for item in left]
+    assert sent(site.api, [*last, {"label": 1}])["accepted"] == 5
+    assert [one["code"] for one in sent(site.api, [{"label": 1}])["refused"]] == ["bad_input"]
