@@ -342,7 +342,7 @@ class _Walk:
         n = len(self._past.labels)
         width = () if self._past.classes is None else (len(self._past.classes),)
         outputs = np.full((n - start, *width), np.nan)
-        ends = [place for place, _ in self._changes[1:]] + [n]
+        ends = [*(place for place, _ in self._changes[1:]), n][: len(self._changes)]
         for (place, version), end in zip(self._changes, ends, strict=True):
             outputs[place - start : end - start] = version.answers.at(np.arange(place, end))
         losses = np.full(n - start, np.nan)

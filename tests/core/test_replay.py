@@ -180,12 +180,22 @@ def test_a_row_without_an_answer_costs_nothing_and_is_counted() -> None:
     (first, second), rows = beside(PAST, [loud, quiet], "mae")
 
     assert (first.unanswered, second.unanswered, rows) == (0, 10, ROWS - 410)
-    assert first.against == 0.0
+    assert first.against is None
     assert second.against is not None
     assert second.interval is not None
     assert second.against == pytest.approx(0.5 / 0.6 - 1, abs=1e-3)
     assert second.interval[0] <= second.against <= second.interval[1]
     assert second.metric == pytest.approx(second.loss)
+
+
+def test_a_policy_that_lets_nothing_serve_does_not_hide_what_the_others_do() -> None:
+    nothing, something = walk([trained(400, off(3.0))]), walk([trained(400, off(3.0))], "always")
+
+    (first, second), rows = beside(PAST, [nothing, something], "mae")
+
+    assert (first.loss, first.metric, first.unanswered) == (None, None, ROWS - 400)
+    assert (second.unanswered, second.against, rows) == (0, None, ROWS - 400)
+    assert beside(PAST, [nothing], "mae")[1] == 0
 
 
 def test_the_staleness_curve_shows_how_fast_versions_age() -> None:

@@ -225,6 +225,8 @@ def _walk_of(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _notes(definition: Definition) -> Iterator[str]:
+    if definition.model.promotion.mode == "propose":
+        yield "The policy leaves the last step to a person; the replay takes it at once."
     if definition.model.retrain.drift:
         yield "Retrains that drift would have called for are not replayed: only times and numbers of rows are."
 

@@ -168,6 +168,7 @@ def show(report: dict[str, Any], with_dates: bool) -> None:
 def row(one: dict[str, Any]) -> tuple[object, ...]:
     return (
         one["policy"],
+        one["trained"],
         one["promotions"],
         one["kept"],
         one["refused"] + one["skipped"],
@@ -175,7 +176,7 @@ def row(one: dict[str, Any]) -> tuple[object, ...]:
         one["lifted"],
         one["loss"],
         one["metric"],
-        "–" if one["policy"] == "in force" else against(one["against"], one["interval"]),
+        against(one["against"], one["interval"]),
     )
 
 
