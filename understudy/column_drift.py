@@ -41,7 +41,7 @@ def column_effects(
         values = _array(recent[name], profile)
         usual = None if newest is None else newest.columns.get(name)
         measures = 2 * len(known) * len(sizes)
-        looks = [_effects(name, values[-size:], profile, usual, then.rows, measures=measures) for size in sizes]
+        looks = [_effects(name, values, size, profile, usual, then.rows, measures=measures) for size in sizes]
         effects = [plainest(list(same)) for same in zip_longest(*looks)]
         found += effects
         if not any(effect.measure == "values" for effect in effects):
@@ -60,23 +60,33 @@ def plainest(looks: "list[Effect | None]") -> Effect:
 
 
 def _effects(
-    name: str, values: npt.NDArray[Any], then: ColumnProfile, usual: ColumnProfile | None, m: int, *, measures: int
-) -> "list[Effect]":
-    null = np.array([value is None for value in values]) if then.kind == "text" else np.isnan(values)
-    nulls = shift.of_nulls(then.null_share, m, null, measures=measures)
+    name: str,
+    values: npt.NDArray[Any],
+    newest: int,
+    then: ColumnProfile,
+    usual: ColumnProfile | None,
+    m: int,
+    *,
+    measures: int,
+) -> list[Effect]:
+    """Values and nulls of the newest rows of a column; what came before them says how much they depend."""
+    gone = np.array([value is None for value in values]) if then.kind == "text" else np.isnan(values)
+    past, null = np.split(gone, [len(gone) - newest])
+    nulls = shift.of_nulls(then.null_share, m, null, measures=measures, older=past)
     told = f"null in {then.null_share:.1%} → {float(null.mean()):.1%}"
     usually = 0.0 if usual is None else abs(usual.null_share - then.null_share)
     found = [effect_of(name, "nulls", then, nulls, usually, told)]
-    there, before = values[~null], m * (1 - then.null_share)
+    older, there = (part[~flags] for part, flags in zip(np.split(values, [len(past)]), (past, null), strict=True))
+    before = m * (1 - then.null_share)
     if len(there) < FEWEST or before < 1:
         return found
     usually = 0.0 if usual is None else _usual(then, usual)
     if then.kind == "text":
-        moved = shift.of_texts(then.shares or {}, before, there, measures=measures)
+        moved = shift.of_texts(then.shares or {}, before, there, measures=measures, older=older)
         return [*found, effect_of(name, "values", then, moved, usually, _most_moved(then.shares or {}, there))]
     if then.quantiles is None:
         return found
-    moved = shift.of_numbers(then.quantiles, before, there, measures=measures)
+    moved = shift.of_numbers(then.quantiles, before, there, measures=measures, older=older)
     return [*found, effect_of(name, "values", then, moved, usually, _middle(then, there))]
 
 

@@ -20,7 +20,7 @@ raised by what such an autoregression adds. What is slower than all the recent r
 from drift by them: see the threshold in `understudy/drift.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any
@@ -44,6 +44,7 @@ GRID = 100
 """Steps between the quantiles of a profile."""
 
 Texts = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,9 @@ class Shift:
     """How many independent rows would tell as much."""
 
 
-def of_numbers(quantiles: Sequence[float], m: float, values: FloatArray, *, measures: int) -> Shift:
+def of_numbers(
+    quantiles: Sequence[float], m: float, values: FloatArray, *, measures: int, older: FloatArray | None = None
+) -> Shift:
     """Recent numbers against the quantiles of a training.
 
     Args:
@@ -66,39 +69,45 @@ def of_numbers(quantiles: Sequence[float], m: float, values: FloatArray, *, meas
         m: values that they were measured on.
         values: shape (n,), in time order, without NaN.
         measures: how many are made in this look.
+        older: shape (k,), what came before them, of which only the dependence counts.
     """
-    effective = effective_rows(values[:, None] <= np.quantile(values, DECILES))
+    effective = _effective(values, older, lambda some: some[:, None] <= np.quantile(some, DECILES))
     effect = kolmogorov(quantiles, values)
     chance = deviation(len(values), effective, m, measures)
     return _shift(effect, chance, chance + 1 / GRID, len(values), effective)
 
 
-def of_texts(shares: Mapping[str, float], m: float, texts: Texts, *, measures: int) -> Shift:
+def of_texts(
+    shares: Mapping[str, float], m: float, texts: Texts, *, measures: int, older: Texts | None = None
+) -> Shift:
     """Recent texts, shape (n,) and in time order, against the shares in a training of m of them."""
-    names = [*shares]
-    indicators = texts[:, None] == np.array(names, dtype=object) if names else np.zeros((len(texts), 0), dtype=bool)
-    indicators = np.column_stack([indicators, ~indicators.any(axis=1)])
+    names = np.array([*shares], dtype=object)
+
+    def indicated(some: Texts) -> Flags:
+        known = some[:, None] == names if len(names) else np.zeros((len(some), 0), dtype=bool)
+        return np.column_stack([known, ~known.any(axis=1)])
+
     then = np.array([*shares.values(), max(0.0, 1 - sum(shares.values()))])
-    now = indicators.mean(axis=0)
-    effective = effective_rows(indicators)
+    now = indicated(texts).mean(axis=0)
+    effective = _effective(texts, older, indicated)
     chance = deviation(len(texts), effective, m, measures)
     expected = 0.5 * float(np.sqrt(now * (1 - now)).sum()) * sqrt(_scale(len(texts), effective, m))
     return _shift(float(np.abs(then - now).sum() / 2), chance + expected, chance + expected, len(texts), effective)
 
 
-def of_nulls(share: float, m: float, null: npt.NDArray[np.bool_], *, measures: int) -> Shift:
+def of_nulls(share: float, m: float, null: Flags, *, measures: int, older: Flags | None = None) -> Shift:
     """Recent nulls, shape (n,) and in time order, against their share in a training of m rows."""
-    effective = effective_rows(null[:, None])
+    effective = _effective(null, older, lambda some: some[:, None])
     chance = deviation(len(null), effective, m, measures)
     return _shift(abs(float(null.mean()) - share), chance, chance, len(null), effective)
 
 
-def of_samples(then: FloatArray, now: FloatArray, *, measures: int) -> Shift:
+def of_samples(then: FloatArray, now: FloatArray, *, measures: int, older: FloatArray | None = None) -> Shift:
     """Two samples, each in time order and without NaN: of shape (m,) and (n,)."""
     points = np.concatenate([then, now])
     sides = [np.searchsorted(np.sort(side), points, side="right") / len(side) for side in (then, now)]
     deciles = np.quantile(points, DECILES)
-    effective = effective_rows(now[:, None] <= deciles)
+    effective = _effective(now, older, lambda some: some[:, None] <= np.quantile(some, DECILES))
     m = effective_rows(then[:, None] <= deciles)
     chance = sqrt(log(2 * measures / LEVEL) / 2 * (1 / effective + 1 / m))
     return _shift(float(np.abs(sides[0] - sides[1]).max()), chance, chance, len(now), effective)
@@ -117,7 +126,22 @@ def kolmogorov(quantiles: Sequence[float], values: FloatArray) -> float:
     return worst
 
 
-def effective_rows(indicators: npt.NDArray[np.bool_]) -> float:
+def _effective(recent: Any, older: Any, indicated: Callable[[Any], Flags]) -> float:
+    """As `effective_rows`, and no more than the middle one of all stretches that are as long.
+
+    In a short stretch the dependence is seen badly, and where it is underrated noise rings. One change within the older
+    rows makes one or two stretches look slow, and not the middle one.
+    """
+    n = len(recent)
+    own = effective_rows(indicated(recent))
+    stretches = 0 if older is None else len(older) // n
+    if stretches < 2:
+        return own
+    ends = [len(older) - n * place for place in range(stretches)]
+    return min(own, float(np.median([own, *(effective_rows(indicated(older[end - n : end])) for end in ends)])))
+
+
+def effective_rows(indicators: Flags) -> float:
     """How many independent rows tell as much as these, of shape (n, k), in time order; at most n."""
     n = len(indicators)
     length = n // BLOCKS

@@ -109,7 +109,7 @@ def _answers(outputs: FloatArray, reference: Reference, found: _Found) -> None:
     sizes = sizes_of(len(now))
     measures = len(places) * len(sizes)
     moved = {
-        (size, place): shift.of_samples(then[:, place], now[-size:, place], measures=measures)
+        (size, place): shift.of_samples(then[:, place], now[-size:, place], measures=measures, older=now[:-size, place])
         for size in sizes
         for place in places
     }
