@@ -3,7 +3,7 @@
     definitions   every 10 s   the files under models/ → PUT /models/{name}, and a job for each model
     jobs          at each slot of a model's schedule → POST /runs
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
-    live          every 5 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
+    live          every 3 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
     drift         every 5 s    recorded rows, measured once a minute in a process → POST /models/{name}/drift
     labels        every 5 s    what the source knows of rows with a key, looked up once a minute → POST /feedback
     arrivals      every 5 s    new rows of `on_new_rows`, counted once a minute in a process → POST /runs
