@@ -296,10 +296,16 @@ def test_people_are_shown_policies_dates_and_ages(tmp_path: Path, capsys: pytest
 
     show({**report, "picture": None}, True)
 
-    shown = capsys.readouterr().out
-    assert "never retrain: the first champion of the policy in force stays." in shown
-    assert "in force: every 10 days, 0:00:00, bar 0.8, refit on." in shown
-    assert "How versions age, against a fresh one on the same rows:" in shown
+    first, titles, row, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("world, 2026-01-12 11:00:00 to 2026-02-16 00:00:00: 829 rows")
+    assert titles.split("  ")[0] == "policy"
+    assert titles.split()[1:7] == ["trained", "promoted", "refused", "not", "trained", "rolled"]
+    in_force = report["policies"][0]
+    counts = [in_force[name] for name in ("trained", "promotions", "kept")]
+    assert row.split()[2:5] == [str(count) for count in counts]
+    assert "never retrain: the first champion of the policy in force stays." in rest
+    assert "in force: every 10d, bar 0.8, refit on." in rest
+    assert "How versions age, against a fresh one on the same rows:" in rest
 
 
 def test_a_replay_judges_the_rows_and_the_model_that_a_run_would_have_judged(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from understudy.evidence import Clock
 from understudy.hindsight import beside
 from understudy.policy import CannotTell, Promotion, Refit
 from understudy.replay import Decides, Decision, Past, Policy, RowLoss, Served, Step, known_loss, serve
-from understudy.schedule import Schedule
+from understudy.schedule import Interval, Schedule
 from understudy.spans import Span, before, dates, no_time
 from understudy.staleness import Age, staleness
 
@@ -292,6 +292,8 @@ def _decision(one: Decision) -> dict[str, Any]:
 
 
 def _often(every: Schedule | Span) -> str:
+    if isinstance(every, Schedule) and every == Schedule(every.rule) and isinstance(every.rule, Interval):
+        every = Span(time=timedelta(seconds=every.rule.seconds))
     return f"every {every}" if isinstance(every, Span) else str(every)
 
 

@@ -136,33 +136,31 @@ def draw(report: dict[str, Any], file: Path | None) -> str | None:
 
 def show(report: dict[str, Any], with_dates: bool) -> None:
     say(
-        f"{report['model']}, {report['since']} to {report['until']}: {report['rows']} rows that every policy answered, "
-        f"{report['trained']} trainings that were not known yet."
+        f"{report['model']}, {short(report['since'])} to {short(report['until'])}: {report['rows']} rows that every "
+        f"policy answered, {report['trained']} trainings that were not known yet."
     )
-    titles = (
-        "policy",
-        "promoted",
-        "refused",
-        "no data",
-        "back",
-        "lifted",
-        "loss",
-        report["metric"],
-        "against in force",
-    )
+    counts = ("trained", "promoted", "refused", "not trained", "rolled back", "lifted")
+    titles = ("policy", *counts, f"{report['loss']} loss", report["metric"], "against in force")
     say_table(titles, [row(one) for one in report["policies"]])
     for one in report["policies"]:
         say(f"{one['policy']}: {one['rule']}.")
     for one in report["policies"] if with_dates else ():
         say(f"{one['policy']}, date by date:")
-        say_table(
-            ("date", "what", "serves", "why"), [(d["at"], d["did"], d["serves"], d["reason"]) for d in one["dates"]]
-        )
+        say_table(("date", "what", "serves", "why"), [decision(each) for each in one["dates"]])
     show_ages(report)
     for note in report["notes"]:
         say(note)
     if report["picture"]:
         say(f"The curve is drawn in {report['picture']}.")
+
+
+def decision(one: dict[str, Any]) -> tuple[object, ...]:
+    return short(one["at"]), one["did"], one["serves"] and short(one["serves"]), one["reason"]
+
+
+def short(clock: str) -> str:
+    """A time to the second; or the number of rows, as it is."""
+    return f"{clock[:10]} {clock[11:19]}" if clock.endswith("Z") else clock
 
 
 def row(one: dict[str, Any]) -> tuple[object, ...]:
