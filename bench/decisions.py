@@ -1,6 +1,6 @@
 """How good the decisions are, where the truth is known; writes `docs/decision_quality.md`.
 
-    .venv/bin/python -m bench.decisions             takes about two minutes on one core
+    .venv/bin/python -m bench.decisions             takes about five minutes on one core
     .venv/bin/python -m bench.decisions --quick     a tenth of the repetitions: too few to judge by, nothing is written
 
 The gate, the slices, the verdict and the live comparison are the service's own. The whole run ends with 1 where a goal
@@ -12,8 +12,8 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any, get_args
@@ -23,6 +23,7 @@ from scipy.stats import ttest_rel
 
 from bench import drifting, machine
 from bench.decision_page import GOALS, line, render
+from bench.other_games import GAMES, Game, alarms
 from bench.worlds import HELD, MEMORY, Window, lives, seldom_worse, sliced, window
 from bench.yardstick import losses, monitor
 from tests.core.cases import case, evidence
@@ -40,6 +41,8 @@ WATCHED = 20_000
 LATE, STEP = 8_000, 2_000
 """Row of a late drop, and rows between two retrains, at each of which a comparison starts anew."""
 GATE_ROWS = 10_000
+
+KINDS = [(drift, task) for task in get_args(drifting.Task) for drift in get_args(drifting.Drift)]
 
 Decide = Callable[[Window], bool]
 
@@ -100,11 +103,11 @@ def false_alarms(size: Size) -> dict[str, float]:
     return found
 
 
-def rows_needed(size: Size, drop: float) -> dict[str, float | None]:
+def rows_needed(size: Size, drop: float, game: Game = monitor) -> dict[str, float | None]:
     """Rows from a drop to the switch: where the comparison starts with it, and where it comes late in life."""
     rng = np.random.default_rng([4, round(1000 * drop)])
-    at_once = [monitor(lives(rng, HELD), lives(rng, WATCHED, drop)) for _ in range(size.lives)]
-    late = [_late(rng, drop) for _ in range(size.lives)]
+    at_once = [game(lives(rng, HELD), lives(rng, WATCHED, drop)) for _ in range(size.lives)]
+    late = [_late(rng, drop, game) for _ in range(size.lives)]
     return {
         "median": _middle(at_once),
         "p90": _middle(at_once, 0.9),
@@ -113,12 +116,12 @@ def rows_needed(size: Size, drop: float) -> dict[str, float | None]:
     }
 
 
-def _late(rng: np.random.Generator, drop: float) -> int | None:
+def _late(rng: np.random.Generator, drop: float, game: Game) -> int | None:
     """Rows after row 8,000, somewhere between two retrains; each retrain starts the comparison anew."""
     start = LATE - int(rng.integers(STEP))
     while start < LATE + WATCHED:
         reference = lives(rng, HELD, drop if start > LATE else 0.0)
-        row = monitor(reference, lives(rng, STEP, drop, since=LATE - start))
+        row = game(reference, lives(rng, STEP, drop, since=LATE - start))
         if row is not None and start + row > LATE:
             return start + row - LATE
         start += STEP
@@ -182,29 +185,30 @@ POLICIES: dict[str, tuple[drifting.Gate, drifting.Monitor | None]] = {
 
 def streams(size: Size) -> list[dict[str, Any]]:
     """What each policy cost above the least possible, in per cent of loss; one object for each task and drift."""
-    kinds = [(drift, task) for task in get_args(drifting.Task) for drift in get_args(drifting.Drift)]
-    return [_stream(drift, task, size.streams) for drift, task in kinds]
+    return [_stream(drift, task, size.streams) for drift, task in KINDS]
 
 
 def _stream(drift: drifting.Drift, task: drifting.Task, count: int) -> dict[str, Any]:
-    excess: dict[str, list[float]] = {name: [] for name in POLICIES}
-    tally = dict.fromkeys(("promoted", "broken", "lifted", "right", "rolled back", "rightly", "wrong", "pairs"), 0)
-    for seed in range(100, 100 + count):
-        given = drifting.stream(drift, task, seed)
-        wrong, pairs = drifting.wrong_switches(given, monitor)
-        for faulty in (False, True):
-            least = drifting.least(given, faulty=faulty)
-            stories = {name: drifting.told(given, *policy, faulty=faulty) for name, policy in POLICIES.items()}
-            for name, story in stories.items():
-                excess[name].append(100 * (story.loss / least - 1))
-            whole = stories["whole"]
-            numbers = (whole.promoted, whole.broken, len(whole.lifted), sum(whole.lifted))
-            back = (len(whole.rolled_back), sum(whole.rolled_back))
-            for name, number in zip(tally, (*numbers, *back, 0, 0) if faulty else (*numbers, *back, wrong, pairs)):  # noqa: B905
-                tally[name] += number
-    means = {name: sum(values) / len(values) for name, values in excess.items()}
-    broken = count * len(range(2, drifting.RETRAINS, drifting.BROKEN_EVERY))
-    return {"drift": drift, "task": task, "streams": count, "excess": means, "of broken": broken, **tally}
+    given = _drawn(drift, task, count)
+    found = {name: drifting.summed(given, *policy) for name, policy in POLICIES.items()}
+    excess = {name: each["excess"] for name, each in found.items()}
+    return {"drift": drift, "task": task, **found["whole"], "excess": excess}
+
+
+def games(size: Size) -> dict[str, dict[str, float | None]]:
+    """What other ways to play the live comparison would give: alarms, rows to roll back, and on the same streams."""
+    few = replace(size, lives=min(size.lives, 300))
+    given = [one for drift, task in KINDS for one in _drawn(drift, task, size.streams)]
+    found = {}
+    for name, game in GAMES.items():
+        needed = {f"{drop:g}": rows_needed(few, drop, game)["median"] for drop in (0.05, 0.02)}
+        found[name] = {**alarms(game, few.lives, WATCHED), **needed, **drifting.summed(given, better, game)}
+    return found
+
+
+@cache
+def _drawn(drift: drifting.Drift, task: drifting.Task, count: int) -> list[drifting.Stream]:
+    return [drifting.stream(drift, task, seed) for seed in range(100, 100 + count)]
 
 
 def measured(size: Size) -> dict[str, Any]:
@@ -217,6 +221,7 @@ def measured(size: Size) -> dict[str, Any]:
         "slices": partial(slices, size),
         "gate": partial(gate_cost, size),
         "streams": partial(streams, size),
+        "games": partial(games, size),
     }
     figures: dict[str, Any] = {"taken": machine.described()}
     for name, part in parts.items():

@@ -5,7 +5,7 @@ logistic or a linear regression on the last 2,000 rows. Every fourth retrain may
 rows, or a feature lost.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -140,6 +140,26 @@ def wrong_switches(given: Stream, monitor: Monitor) -> tuple[int, int]:
             row = monitor(reference, live)
             wrong += row is not None and bool(live[row:].sum() < 0)
     return wrong, 2 * RETRAINS
+
+
+def summed(given: Sequence[Stream], gate: Gate, monitor: Monitor | None) -> dict[str, float]:
+    """Over several streams, each as it is and with broken retrains: the mean excess in % of loss, and counts."""
+    told_of = [(one, faulty, told(one, gate, monitor, faulty=faulty)) for one in given for faulty in (False, True)]
+    excess = [100 * (story.loss / least(one, faulty=faulty) - 1) for one, faulty, story in told_of]
+    stories = [story for _, _, story in told_of]
+    wrong = [(0, 0) if monitor is None else wrong_switches(one, monitor) for one in given]
+    return {
+        "excess": sum(excess) / len(excess),
+        "promoted": sum(story.promoted for story in stories),
+        "broken": sum(story.broken for story in stories),
+        "of broken": len(given) * len(range(2, RETRAINS, BROKEN_EVERY)),
+        "lifted": sum(len(story.lifted) for story in stories),
+        "right": sum(sum(story.lifted) for story in stories),
+        "rolled back": sum(len(story.rolled_back) for story in stories),
+        "rightly": sum(sum(story.rolled_back) for story in stories),
+        "wrong": sum(switches for switches, _ in wrong),
+        "pairs": sum(pairs for _, pairs in wrong),
+    }
 
 
 def _candidate(given: Stream, retrain: int, faulty: bool) -> Fit:

@@ -95,6 +95,12 @@ def seldom_worse(rng: Rng, rows: int) -> FloatArray:
     return np.where(rng.random(rows) < 0.1, -0.9, 0.1)
 
 
+def remembering(rng: Rng, rows: int) -> FloatArray:
+    """Equal models, where each row's difference remembers the one before by 0.9: longer than blocks can be."""
+    shocks = rng.normal(size=rows + 100)
+    return np.asarray(lfilter([1.0], [1.0, -0.9], shocks))[100:]
+
+
 def sliced(rng: Rng, drop: float = 0.0) -> tuple[FloatArray, FloatArray, list[str]]:
     """0/1 losses of champion and candidate, and each row's slice; in slice 0 the latter is right `drop` less often."""
     rows = SLICES * SLICE_ROWS

@@ -11,6 +11,7 @@ import pytest
 from bench import drifting
 from bench.decision_page import GOALS, figures_of, render
 from bench.decisions import Size, better, equal_promoted, false_alarms, power, rows_needed, slices
+from bench.other_games import GAMES, alarms
 from bench.worlds import HELD, expected_brier, lives, noise_for, window
 from bench.yardstick import gate, losses, monitor
 
@@ -77,6 +78,13 @@ def test_a_live_comparison_finds_what_became_worse_and_seldom_what_did_not() -> 
     assert (drop["median"] or 0) <= 600
     assert (drop["late"] or 0) <= 1500
     assert all(share <= 0.15 for share in alarms.values())
+
+
+def test_cutting_off_what_is_far_out_makes_equal_models_change_places() -> None:
+    found = {name: alarms(game, 20, 4000)["seldom much worse"] for name, game in GAMES.items()}
+
+    assert found["cut off"] >= 80
+    assert all(percent <= 15 for name, percent in found.items() if name != "cut off")
 
 
 def test_a_slice_vetoes_its_own_harm_and_seldom_anything_else() -> None:
