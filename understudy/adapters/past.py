@@ -51,6 +51,7 @@ class Known:
     """Of all rows."""
     now: datetime
     _named: dict[tuple[str, ...], npt.NDArray[np.uint64]] = field(default_factory=dict, init=False)
+    _asked: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, init=False)
 
     def until(self, row: int) -> "Known":
         """The same without the rows after that number, where rows are the clock."""
@@ -89,7 +90,10 @@ class Known:
         return self._named[columns]
 
     def features(self, names: Sequence[str]) -> pd.DataFrame:
-        return frames.feature_frame(self.frame, names)
+        """All rows as a fitted estimator is asked about them."""
+        if tuple(names) not in self._asked:
+            self._asked[tuple(names)] = frames.feature_frame(self.frame, names)
+        return self._asked[tuple(names)]
 
 
 def look(definition: Definition, *, as_of: datetime, now: datetime) -> Known:

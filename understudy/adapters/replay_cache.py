@@ -30,6 +30,8 @@ class ReplayCache:
 
     def __init__(self, folder: Path | None, *, largest_bytes: int = LARGEST_BYTES) -> None:
         self._folder, self._largest = folder, largest_bytes
+        self._size: int | None = None
+        """Bytes in the folder, as far as this process knows; None: it has not looked yet."""
 
     def get(self, key: str) -> Arrays | None:
         """What was put under `key`; None where there is nothing, or nothing that can be read."""
@@ -53,7 +55,10 @@ class ReplayCache:
             written = io.BytesIO()
             np.savez(written, **arrays)  # type: ignore[arg-type]  # the stubs take the names for options
             self._write(self._folder / f"{key}.npz", written.getvalue())
-            self._make_room()
+            if self._size is not None:
+                self._size += written.tell()
+            if self._size is None or self._size > self._largest:
+                self._size = self._make_room()
 
     def _write(self, file: Path, data: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as temporary:
@@ -65,15 +70,17 @@ class ReplayCache:
                 Path(temporary.name).unlink(missing_ok=True)
                 raise
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> int:
+        """Remove what was used longest ago, until the folder is as small as it should be; return its size."""
         assert self._folder is not None
-        sizes = {file: file.stat() for file in self._folder.iterdir()}
-        total = sum(one.st_size for one in sizes.values())
-        for file, one in sorted(sizes.items(), key=lambda item: item[1].st_mtime_ns):
+        found = sorted(((file.stat(), file) for file in self._folder.iterdir()), key=lambda one: one[0].st_mtime_ns)
+        total = sum(one.st_size for one, _ in found)
+        for one, file in found:
             if total <= self._largest:
-                return
+                break
             file.unlink(missing_ok=True)
             total -= one.st_size
+        return total
 
 
 def key_of(*decides: Any) -> str:
