@@ -6,7 +6,7 @@ from datetime import datetime
 from understudy import drift, drift_words
 from understudy.drift import Kind, Report
 from understudy.events import AttentionNeeded, DriftNoticed, Event
-from understudy.runs import Wish, requested
+from understudy.runs import Wish, at_work, requested
 from understudy.schedule import Schedule
 from understudy.state import Model, Registry, RunState
 
@@ -42,4 +42,4 @@ def noticed(state: Registry, model: str, report: Report, news: Collection[Kind],
 
 def _waits(state: Registry, model: Model) -> bool:
     """Whether a run is queued already: its data will be newer than this report."""
-    return any(state.runs[run].state is RunState.QUEUED for run in model.open_runs)
+    return any(state.runs[run].state is RunState.QUEUED for run in at_work(state, model))

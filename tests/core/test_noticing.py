@@ -117,6 +117,15 @@ def test_a_run_that_waits_already_will_see_the_drift_and_one_at_work_may_not() -
     assert isinstance(at_work[-1], RunRequested)
 
 
+def test_a_test_of_gates_that_waits_is_no_run_that_will_see_the_drift() -> None:
+    history = serving(Schedule.on_drift())
+    slot = runs.selftest_slot(history.state.models["rain"])
+    wish = runs.Wish(model="rain", job="selftest", slot=slot, by="scheduler")
+    history.add(*runs.request(history.state, wish, history.now))
+
+    assert isinstance(told(history, "columns")[-1], RunRequested)
+
+
 @pytest.mark.parametrize("about", [report(version="2"), REPORT])
 def test_a_report_of_another_version_or_without_news_changes_nothing(about: Report) -> None:
     history = serving(Schedule.on_drift())

@@ -105,7 +105,7 @@ def _divided(model: Model, taken: Snapshot) -> tuple[Rows, int, Clock]:
     if len(clock) < FEWEST_ROWS:
         raise BadInput(
             f"There are {len(clock)} rows with a label; a selftest needs {FEWEST_ROWS}.",
-            remedy="Wait until more rows have their label.",
+            remedy="Run `understudy selftest` by hand once more rows have theirs.",
         )
     held_out = min(max(len(clock) // 6, recipe.FEWEST_HELD_OUT), MOST_HELD_OUT)
     last = recipe.as_clock(clock[len(clock) - 2 * held_out - 1])
