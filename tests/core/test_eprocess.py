@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.eprocess import ENOUGH, MIN_BLOCKS, MOST, Standing, block_length, follow
+from understudy.eprocess import BETS, ENOUGH, MIN_BLOCKS, MOST, Standing, block_length, follow
 from understudy.metrics import FloatArray
 
 
@@ -32,6 +32,18 @@ def test_the_first_rows_alone_give_the_same_answer(seed: int, n: int, worse: flo
 
     assert part.crossed == (whole.crossed if whole.crossed is not None and whole.crossed <= n else None)
     assert part.rows <= n < part.rows + (part.block or 0)
+
+
+def test_it_crosses_with_the_block_that_makes_the_capital_enough() -> None:
+    reference = np.array([-1.0, 1.0] * 24)  # unit: two standard deviations, a little more than 2
+    unit = 2 * float(reference.std(ddof=1))
+    needed = next(n for n in range(1, 99) if np.mean([(1 + bet / unit) ** n for bet in BETS]) >= ENOUGH)
+
+    enough, one_less = (follow(reference, np.ones(rows)) for rows in (needed, needed - 1))
+
+    assert (enough.block, enough.scale) == (1, pytest.approx(unit))
+    assert (enough.crossed, one_less.crossed) == (needed, None)
+    assert one_less.capital < ENOUGH <= enough.capital
 
 
 def test_a_serving_model_that_became_worse_is_found_and_stays_found() -> None:
