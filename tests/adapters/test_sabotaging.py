@@ -42,6 +42,7 @@ def proof(shipped: Suite) -> Proof:
     return prove(*shipped)
 
 
+@pytest.mark.fault(68)
 def test_the_gates_of_a_shipped_model_stop_every_sabotage_and_let_an_honest_candidate_pass(proof: Proof) -> None:
     assert proof.holds, proof.sentence()
     assert len(proof.outcomes) == 35

@@ -80,6 +80,7 @@ def test_every_gate_has_something_that_it_must_stop() -> None:
     assert tuple(MAKERS) == GATES
 
 
+@pytest.mark.fault(68)
 def test_a_sound_policy_stops_every_sabotage_and_lets_the_honest_candidate_pass(stopped: Proof) -> None:
     many = len(stopped.outcomes)
 
