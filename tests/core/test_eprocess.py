@@ -41,7 +41,8 @@ def test_it_crosses_with_the_block_that_makes_the_capital_enough() -> None:
 
     enough, one_less = (follow(reference, np.ones(rows)) for rows in (needed, needed - 1))
 
-    assert (enough.block, enough.scale) == (1, pytest.approx(unit))
+    assert enough.block == 1
+    assert enough.scale == pytest.approx(unit)
     assert (enough.crossed, one_less.crossed) == (needed, None)
     assert one_less.capital < ENOUGH <= enough.capital
 
