@@ -153,6 +153,15 @@ def test_labels_that_come_late_switch_late() -> None:
     assert int(delayed[-1][0]) == int(prompt[-1][0]) + 200
 
 
+def test_labels_that_have_not_arrived_by_the_next_verdict_do_not_speak() -> None:
+    steps = [trained(400, world_turns(800, 0.5, 1.5)), trained(800, world_turns(800, 0.6, 0.3))]
+    nothing_known = trained(1600, off(0.6), waiting=np.arange(800, 1600))
+
+    served = walk([*steps, nothing_known])
+
+    assert [one[1] for one in said(served)] == ["promoted", "kept", "promoted"]
+
+
 def skipped(first: int, waiting: int = 0) -> Step:
     places = np.arange(first - waiting, first)
     return Step(at=f"{first:05}", first=first, waiting=places, ended="skipped", reason="few rows")
@@ -214,6 +223,16 @@ def test_the_staleness_curve_shows_how_fast_versions_age() -> None:
     assert [age.dates for age in curve] == [4, 3, 2, 1]
     assert [age.rows for age in curve] == [1600, 1200, 800, 400]
     assert [age.error is None for age in curve] == [False, False, True, True]
+
+
+def test_a_row_that_one_of_two_versions_did_not_answer_is_no_part_of_the_curve() -> None:
+    silent = off(0.5)
+    silent.outputs[900:950] = np.nan
+
+    _, old = staleness(PAST, [trained(400, silent), trained(800, off(0.4))], known_loss("regression", None), days=None)
+
+    assert old.rows == ROWS - 850
+    assert old.change == pytest.approx(0.25, abs=1e-3)
 
 
 def test_a_curve_of_nothing_is_empty() -> None:
