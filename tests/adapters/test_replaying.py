@@ -1,6 +1,7 @@
 """Replays of small worlds that really change, with real estimators and a real folder of what is known."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from understudy.adapters import definitions, recipe, runtime, scoring, snapshot
 from understudy.adapters.commands.replay import show
+from understudy.adapters.past import home_of_sources
 from understudy.adapters.replay_cache import ReplayCache, key_of
 from understudy.adapters.replay_plan import Plan, Wish, carry_out, plan
 from understudy.adapters.replaying import Recipe, Replaying
@@ -237,6 +239,20 @@ def test_an_unknown_model_and_too_little_data_are_refused(tmp_path: Path) -> Non
         planned(tmp_path)
     with pytest.raises(NotFound, match="No file defines a model `other`"):
         definitions.load_named(tmp_path / "models", "other")
+
+
+def test_a_look_at_the_past_does_not_start_a_feed(tmp_path: Path) -> None:
+    rain = definitions.load(Path(__file__).parents[2] / "models" / "rain.py").model
+    before = os.environ.get("UNDERSTUDY_HOME")
+
+    with home_of_sources(tmp_path, in_use=False):
+        assert len(rain.source.get_dataframe(datetime.now(UTC))) >= 3_000
+
+    assert list(tmp_path.iterdir()) == []
+    assert os.environ.get("UNDERSTUDY_HOME") == before
+    with home_of_sources(tmp_path, in_use=True):
+        rain.source.get_dataframe(datetime.now(UTC))
+    assert (tmp_path / "scheduled_task" / "retrained_models" / "feeds").is_dir()
 
 
 def test_the_cache_has_a_limit_and_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
