@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduled_task import limits
-from understudy.errors import ModelFailed, UnderstudyError
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.metrics import FloatArray
@@ -119,7 +119,7 @@ def asked(question: Question, reference: "Reference", store: "ArtifactStore") ->
         answer = runtime.predict([[item["inputs"][name] for name in names] for item in question.items])
     except KeyError as error:
         return Other(version=version, outputs=None, problem=f"It needs `{error.args[0]}`, which is not on record.")
-    except (ModelFailed, UnderstudyError) as error:
+    except UnderstudyError as error:
         return Other(version=version, outputs=None, problem=error.problem)
     if answer.probabilities is None or reference.classes is None:
         return Other(version=version, outputs=np.array(answer.predictions, dtype=np.float64))
@@ -135,7 +135,11 @@ def main() -> int:
     limits.end_with_parent()
     from understudy.adapters.folder_store import FolderStore
 
-    found = answered(question, FolderStore(Path(question.store)))
+    try:
+        found = answered(question, FolderStore(Path(question.store)))
+    except UnderstudyError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
     temporary = report.with_suffix(".writing")
     temporary.write_text(json.dumps(found), "utf-8")
     temporary.replace(report)

@@ -239,6 +239,29 @@ def test_the_share_of_rows_that_two_versions_answer_otherwise_bounds_what_is_at_
     assert same.disagreement.high == pytest.approx(3 / RECENT)
 
 
+def test_of_a_regression_the_answers_are_measured_and_no_quality_is_estimated(rng: np.random.Generator) -> None:
+    seen = replace(window(table(rng, RECENT)), outputs=rng.normal(1.0, 1.0, RECENT))
+    known = replace(
+        reference(rng, table(rng, LONG)),
+        task="regression",
+        names=("the answers",),
+        classes=None,
+        holdout=rng.normal(size=1_000),
+        labels=rng.normal(size=1_000),
+    )
+    assert seen.outputs is not None
+    other = Other(version="4", outputs=seen.outputs + 0.1)
+
+    report = measure(seen, known, other, None)
+
+    assert beyond(report) == {"scores"}
+    assert "A regression has no scores" in report.unmeasured["quality"]
+    assert report.disagreement is not None
+    assert report.disagreement.share == pytest.approx(0.1)
+    assert report.disagreement.relative == pytest.approx(0.125, abs=0.01)
+    assert "the mean absolute error" in drift_words.of_disagreement(report.disagreement)
+
+
 def test_too_few_rows_say_so_and_nothing_else(rng: np.random.Generator) -> None:
     report = measure(window(table(rng, 150)), reference(rng, table(rng, LONG)), None, None)
 
