@@ -106,7 +106,7 @@ class Scribe:
     def _keyed(self, calls: "Sequence[Answered]") -> list[Keyed]:
         """The keys of rows that are recorded."""
         some = [call for call in calls if getattr(call, "keys", None) is not None]
-        if not some or self._definition(model := some[0].served.model).get("key") in self._withheld(model):
+        if not some or self._is_key_withheld(model := some[0].served.model):
             return []
         found = []
         for call in some:
@@ -122,10 +122,11 @@ class Scribe:
                 lost = sum(gap.lost or 0 for gap in gaps)
                 if self.shelf.requests or gaps:
                     stored = [narrowed(chunk, self._withheld(chunk.model)) for chunk in self.shelf.chunks]
+                    keyed = [one for one in self.shelf.keyed if not self._is_key_withheld(one.model)]
                     accounted = self.accounted + self.shelf.requests + lost
                     newest_ms = max(self.shelf.newest_ms, *(gap.until_ms for gap in gaps), 0)
                     progress = Progress(self.process, accounted, newest_ms)
-                    self._records.append(stored, gaps=gaps, progress=progress, keyed=self.shelf.keyed)
+                    self._records.append(stored, gaps=gaps, progress=progress, keyed=keyed)
                     self._count(accounted, sum(chunk.requests for chunk in stored))
         except UnderstudyError:
             raise
@@ -146,6 +147,9 @@ class Scribe:
 
     def _withheld(self, model: str) -> frozenset[str]:
         return withheld(self._definition(model), self._plan.withhold)
+
+    def _is_key_withheld(self, model: str) -> bool:
+        return self._definition(model).get("key") in self._withheld(model)
 
     def _fail(self, ms: int, requests: int) -> None:
         self.failed += requests

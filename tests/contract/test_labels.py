@@ -204,6 +204,19 @@ def test_rows_are_listed_as_they_were_answered_page_by_page(records: Records, la
         assert [one.values for one in found] == [[one.place.number, one.place.row] for one in found]
 
 
+def test_a_row_of_a_chunk_that_ends_later_is_not_stepped_over(records: Records, labels: Labels) -> None:
+    now = minute(0)
+    records.append([chunk(call(number, ms=now + 1_000 * number)) for number in range(100)])
+    records.append([chunk(*(call(number, ms=now + ms) for number, ms in ((0, 62_700), (1, 63_100))), process="000000")])
+
+    found: list[Labelled] = []
+    while page := labels.recorded("rain", after=found[-1].place if found else None, until_ms=LATER, limit=64):
+        found += page
+
+    assert len(found) == 102
+    assert found == sorted(found, key=lambda one: one.place)
+
+
 def test_columns_that_are_hidden_by_now_are_named_and_not_shown(records: Records, labels: Labels) -> None:
     answer(records, range(2))
     answer(records, [2], withheld=["b"])

@@ -63,7 +63,7 @@ GROUP BY ms, process, number, row
 CLOSED = "SELECT closed_ms FROM closings WHERE model = ?"
 CLOSE = """
 INSERT INTO closings (model, closed_ms) VALUES (?, ?)
-ON CONFLICT (model) DO UPDATE SET closed_ms = max(closed_ms, excluded.closed_ms)
+ON CONFLICT (model) DO UPDATE SET closed_ms = excluded.closed_ms
 """
 DOUBTED_UNTIL = "SELECT since_ms FROM doubts WHERE model = ? AND until_ms = ?"
 DOUBT = """
