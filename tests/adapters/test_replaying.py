@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from understudy.adapters import definitions, recipe, runtime, scoring, snapshot
-from understudy.adapters.commands.replay import show
+from understudy.adapters.commands.replay import in_use, show
 from understudy.adapters.past import home_of_sources
 from understudy.adapters.replay_cache import ReplayCache, key_of
 from understudy.adapters.replay_plan import Plan, Wish, carry_out, plan
@@ -24,6 +24,7 @@ from understudy.errors import BadInput, DataRefused, NotFound
 from understudy.events import moment, timestamp
 from understudy.evidence import Evidence
 from understudy.fingerprint import digest_of
+from understudy.settings import Settings
 from understudy.spans import Span
 
 ROWS = 2_000
@@ -289,6 +290,8 @@ def test_the_command_answers_machines_and_draws_a_picture_that_says_what_it_show
     report = json.loads(said.stdout)
     assert [one["policy"] for one in report["policies"]] == ["in force", "asked", "never retrain", "always promote"]
     assert said.stderr == ""
+    assert [folder.name for folder in (tmp_path / "scheduled_task" / "retrained_models").iterdir()] == ["replays"]
+    assert not in_use(Settings(home=tmp_path))
     drawing = ElementTree.parse(tmp_path / "replay-world.svg").getroot()  # noqa: S314 - we have just written it
     assert drawing.get("role") == "img"
     words = " ".join(text.strip() for text in drawing.itertext())

@@ -71,7 +71,7 @@ def replay(
     cache = ReplayCache(None if no_cache else folder_of(settings))
     try:
         with (
-            home_of_sources(settings.home, in_use=settings.scratch.is_dir()),
+            home_of_sources(settings.home, in_use=in_use(settings)),
             redirect_stdout(sys.stderr),  # what the user's own code prints is no part of the answer
         ):
             definition = definitions.load_named(settings.definitions, model)
@@ -100,7 +100,14 @@ def checked_holdout(rows: int | None) -> int | None:
 
 def folder_of(settings: Settings) -> Path:
     """Where replays keep what they have trained."""
-    return settings.scratch.with_name("replays")
+    return settings.scratch / "replays"
+
+
+def in_use(settings: Settings) -> bool:
+    """Whether something has run here: then sources may have remembered something."""
+    ours = folder_of(settings)
+    runs = settings.scratch.iterdir() if settings.scratch.is_dir() else ()
+    return settings.events_file.is_file() or any(folder != ours for folder in runs)
 
 
 @contextmanager
