@@ -12,7 +12,7 @@ from understudy.adapters.drift_file import DriftFile
 from understudy.drift import Report, settle
 from understudy.errors import NotFound
 from understudy.events import timestamp
-from understudy.noticing import noticed
+from understudy.noticing import again, noticed
 
 router = APIRouter(route_class=Door, tags=["models"])
 
@@ -30,6 +30,8 @@ def report_drift(model: str, body: Drift, request: Request) -> dict[str, Any]:
         news, now_noticed = settle(report, known)
         if news:
             service.journal.decide(lambda state, now: noticed(state, model, report, news, now))
+        elif now_noticed and again(service.journal.state, model, report.version, service.journal.now()):
+            service.journal.decide(lambda state, now: again(state, model, report.version, now))
         file.write(
             {
                 "version": report.version,

@@ -4,9 +4,9 @@
     jobs          at each slot of a model's schedule → POST /runs
     the rest      every 3 s    first attempts at models that nothing serves yet, and what is owed → POST /runs
     live          every 3 s    newly labelled predictions, scored by the version in shadow → POST /models/{name}/live
-    drift         every 5 s    recorded rows, measured once a minute in a process → POST /models/{name}/drift
+    drift         every 4 s    recorded rows, measured once a minute in a process → POST /models/{name}/drift
     labels        every 5 s    what the source knows of rows with a key, looked up once a minute → POST /feedback
-    arrivals      every 5 s    new rows of `on_new_rows`, counted once a minute in a process → POST /runs
+    arrivals      every 4 s    new rows of `on_new_rows`, counted once a minute in a process → POST /runs
     workers       always       POST /runs/claim → a process that trains → version, evidence, promotion, finish
     one more      always       the same for tests of gates: a process that sabotages → finish
     scratch       every 30 s   what a killed scheduler left, of any that shares our volumes, is swept
@@ -56,8 +56,10 @@ from understudy.settings import Settings, read_settings
 log = logging.getLogger(__name__)
 
 DEFINITIONS_EVERY_S, REST_EVERY_S, CLOCK_EVERY_S, SWEEP_EVERY_S = 10.0, 3.0, 1.0, 30.0
-WATCH_EVERY_S = 5.0
-"""Most of these looks only read on; what is costly in them is done once a minute."""
+WATCH_EVERY_S = 4.0
+"""Most of these looks only read on; what is costly in them is done once a minute. The API lets go of a connection that
+is not used for 5 s.
+"""
 STOP_WITHIN_S = 8.0
 """A container is given ten seconds."""
 LATE_IS_BETTER_THAN_NEVER: Mapping[str, Any] = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}

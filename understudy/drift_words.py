@@ -30,9 +30,14 @@ def of_effect(one: Effect) -> str:
 def of_quality(one: Quality) -> str:
     return (
         f"its own scores lead one to expect an accuracy of {one.now:.1%}; on its holdout they led to {one.then:.1%}, "
-        f"where {one.measured:.1%} was measured. The fall is {points(one.lost)} ({points(one.low)} to "
-        f"{points(one.high)}). {OPTIMISTIC}"
+        f"where {one.measured:.1%} was measured. {_fall(one)} {OPTIMISTIC}"
     )
+
+
+def _fall(one: Quality) -> str:
+    if one.high <= 0:
+        return "That is no fall."
+    return f"The fall is {points(one.lost)} ({100 * one.low:.1f} to {100 * one.high:.1f})."
 
 
 def of_disagreement(one: Disagreement) -> str:

@@ -91,7 +91,7 @@ def measure(window: Window, reference: Reference | None, other: Other | None, de
         rows=window.rows,
         since=window.since,
         until=window.until,
-        columns=sorted(found.columns, key=lambda one: (one.threshold - one.low, -one.effect)),
+        columns=sorted(found.columns, key=lambda one: (not one.beyond, -one.effect, one.name)),
         unmeasured=found.unmeasured,
         scores=found.scores,
         quality=found.quality,

@@ -16,7 +16,7 @@ from understudy.events import (
     RunRequested,
     VersionPromoted,
 )
-from understudy.noticing import noticed
+from understudy.noticing import again, noticed
 from understudy.schedule import Schedule
 
 
@@ -131,3 +131,51 @@ def test_a_report_of_another_version_or_without_news_changes_nothing(about: Repo
     history = serving(Schedule.on_drift())
 
     assert told(history, *(() if about is REPORT else ("columns",)), about=about) == ()
+
+
+def ended(history: History, outcome: Any) -> None:
+    """Claim the run that waits, and end it."""
+    [run] = history.state.model("rain").open_runs
+    [claim] = runs.claim(history.state, "host/1/1", at_once=1)
+    history.add(claim)
+    token = history.state.run(run).token
+    assert token is not None
+    history.add(*runs.finish(history.state, run, token, outcome, "a test says so", {}))
+
+
+def tried_again(history: History) -> list[str]:
+    """The slots that a further report of the same drift asks for."""
+    events = again(history.state, "rain", "1", history.now)
+    history.add(*events)
+    return [event.slot for event in events if isinstance(event, RunRequested)]
+
+
+def test_a_run_that_found_nothing_to_learn_from_is_tried_again_with_pauses_that_double() -> None:
+    history = serving(Schedule.on_drift())
+    run = told(history, "columns")[-1]
+    assert isinstance(run, RunRequested)
+
+    assert tried_again(history) == []  # it waits
+    ended(history, "skipped")
+    assert tried_again(history) == []
+    history.wait(minutes=5)
+    assert tried_again(history) == [f"{run.slot}/2"]
+    ended(history, "failed")
+    history.wait(minutes=9)
+    assert tried_again(history) == []
+    history.wait(minutes=1)
+    assert tried_again(history) == [f"{run.slot}/3"]
+
+
+def test_what_was_judged_is_not_tried_again_nor_where_the_schedule_no_longer_says_so() -> None:
+    judged, warned, other = serving(Schedule.on_drift()), serving(Schedule.on_drift()), serving(Schedule.every(hours=6))
+    for history, outcome in ((judged, "refused"), (warned, "skipped")):
+        told(history, "columns")
+        ended(history, outcome)
+        history.wait(minutes=600)
+    told(other, "columns")
+
+    assert tried_again(judged) == []
+    assert again(warned.state, "rain", "2", warned.now) == ()
+    assert tried_again(other) == []
+    assert len(tried_again(warned)) == 1
