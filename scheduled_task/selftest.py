@@ -20,7 +20,7 @@ from understudy.events import moment
 
 if TYPE_CHECKING:
     from understudy.ports import ArtifactStore
-    from understudy.sabotage import Proof
+    from understudy.proof import Proof
 
 BEHIND = 10
 """How much it stands back where a training wants the same core."""

@@ -10,7 +10,7 @@ then everything is; that one is the control.
     sanity, floors, slices, comparison    the same rows with other answers of one or of both models
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,15 +19,16 @@ import numpy.typing as npt
 
 from understudy.case import Case
 from understudy.evidence import Evidence, OwnLosses
-from understudy.gates import FAR, judge
+from understudy.gates import FAR
 from understudy.losses import constant_losses, losses, paired
 from understudy.metrics import METRICS, FloatArray
 from understudy.policy import Promotion
+from understudy.proof import Sabotage
 from understudy.rules import STALE_S
 from understudy.sabotaged_answers import constant, harmed, impossible, least_harm, silent, worst
 from understudy.sabotaged_rows import Table, sabotaged_rows
 from understudy.slices import FEWEST_ROWS
-from understudy.verdict import Name, Verdict
+from understudy.verdict import Name
 
 SUPPOSED = ", had one with enough rows been declared"
 OTHERS = 20
@@ -57,87 +58,6 @@ class Honest:
     @property
     def policy(self) -> Promotion:
         return Promotion.from_json(self.case.policy)
-
-
-@dataclass(frozen=True)
-class Sabotage:
-    """One thing that is wrong, and the gate that is there for it."""
-
-    name: str
-    gate: Name
-    case: Case | None
-    """None: it cannot be done to this model, or its policy allows it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a sabotage."""
-
-    name: str
-    gate: Name
-    caught_by: tuple[Name, ...]
-    """Empty: it came through."""
-    reason: str
-    """What its own gate says, or the first of the others."""
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the gates of one model have shown."""
-
-    control: tuple[str, ...]
-    """Why even the honest candidate was refused; empty where it passed, as it should."""
-    outcomes: tuple[Outcome, ...]
-    impossible: tuple[str, ...]
-    """Sabotages that cannot be done to this model."""
-
-    @property
-    def came_through(self) -> tuple[Outcome, ...]:
-        return tuple(one for one in self.outcomes if not one.caught_by)
-
-    @property
-    def holds(self) -> bool:
-        return not self.control and not self.came_through
-
-    def sentence(self) -> str:
-        """The proof in words."""
-        if self.control:
-            return (
-                f"Even the honest candidate was refused, so what was stopped proves nothing: {' '.join(self.control)}"
-            )
-        if self.came_through:
-            names = "; ".join(f"{one.name} ({one.gate})" for one in self.came_through)
-            return f"{len(self.came_through)} of {len(self.outcomes)} sabotages came through every gate: {names}."
-        return f"An honest candidate passed, and each of {len(self.outcomes)} sabotages was stopped."
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "holds": self.holds,
-            "sentence": self.sentence(),
-            "control": list(self.control),
-            "came_through": [one.name for one in self.came_through],
-            "sabotages": [
-                {"name": one.name, "gate": one.gate, "caught_by": list(one.caught_by), "reason": one.reason}
-                for one in self.outcomes
-            ],
-            "impossible": list(self.impossible),
-        }
-
-
-def prove(control: Case, sabotages: Collection[Sabotage], *, without: Collection[Name] = ()) -> Proof:
-    """Judge an honest candidate and each sabotage of it. `without`: gates that are switched off."""
-    made = [(one, one.case) for one in sabotages if one.case is not None]
-    return Proof(
-        control=judge(control, without=without).reasons,
-        outcomes=tuple(_outcome(one, judge(case, without=without)) for one, case in made),
-        impossible=tuple(one.name for one in sabotages if one.case is None),
-    )
-
-
-def _outcome(sabotage: Sabotage, verdict: Verdict) -> Outcome:
-    failed = {gate.name: gate.reason for gate in verdict.gates if not gate.passed}
-    reason = failed.get(sabotage.gate) or next(iter(failed.values()), "No gate stopped it.")
-    return Outcome(sabotage.name, sabotage.gate, tuple(failed), reason)
 
 
 def suite(honest: Honest) -> tuple[Sabotage, ...]:

@@ -10,7 +10,8 @@ from tests.adapters.stream import at, model, rows
 from understudy.adapters import definitions, sabotaging, snapshot
 from understudy.adapters.check import borrowed_home
 from understudy.errors import BadInput
-from understudy.sabotage import Honest, prove, suite
+from understudy.proof import prove
+from understudy.sabotage import Honest, suite
 from understudy.verdict import Name
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -12,7 +12,8 @@ from understudy import Promotion
 from understudy.evidence import Evidence, OwnLosses
 from understudy.gates import Case
 from understudy.metrics import FloatArray, Labels
-from understudy.sabotage import MAKERS, Honest, Proof, Sabotage, prove, suite
+from understudy.proof import Proof, Sabotage, prove
+from understudy.sabotage import MAKERS, Honest, suite
 from understudy.sabotaged_answers import harmed, least_harm, worst
 from understudy.sabotaged_rows import Table
 from understudy.verdict import Name

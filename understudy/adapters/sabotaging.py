@@ -33,7 +33,8 @@ from understudy.fingerprint import digest_of
 from understudy.metrics import FloatArray
 from understudy.model import Model
 from understudy.parity import Answer
-from understudy.sabotage import Honest, Proof, prove, suite
+from understudy.proof import Proof, prove
+from understudy.sabotage import Honest, suite
 from understudy.sabotaged_rows import Table
 from understudy.verdict import Name
 

@@ -13,7 +13,7 @@ from understudy.errors import BadInput
 from understudy.settings import Settings
 
 if TYPE_CHECKING:
-    from understudy.sabotage import Proof
+    from understudy.proof import Proof
     from understudy.verdict import Name
 
 
