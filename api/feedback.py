@@ -1,6 +1,5 @@
 """`POST /feedback`: labels for recorded predictions."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,8 @@ router = APIRouter(route_class=Door, tags=["labels"])
 MOST_ITEMS = 10_000
 SOURCE = "feedback"
 """Who is taken for the source of a label that names none."""
-KEY_LOOKS = 7
+AT_A_TIME = 2_000
+KEY_WAIT_S = 0.6
 """Of a key nobody knows how old its prediction is; half a second after its answer it is on record."""
 OUTCOMES: Sequence[Outcome] = ("accepted", "known", "changed", "late")
 
@@ -58,7 +58,7 @@ BODY: dict[str, Any] = {
 """What the published schema says of a request."""
 
 
-class Item(msgspec.Struct, forbid_unknown_fields=True):
+class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One label, and which row it is for."""
 
     label: Any
@@ -92,8 +92,19 @@ async def feedback(request: Request) -> Response:
     body = await request.body()
     batch = await run_in_threadpool(read, body)
     service.admission.labels.take(len(batch.items) + len(batch.refused))
-    places = await located(service, batch)
-    await run_in_threadpool(store, service, batch, places)
+    return await run_in_threadpool(taken, request, service, batch)
+
+
+def taken(request: Request, service: Service, batch: Batch) -> Response:
+    """Find the records of a batch, and store its labels. For a thread.
+
+    Some at a time: what is made for them is gone before the next, or the collector of cycles would look at the whole
+    heap, while nobody is answered.
+    """
+    began_s, numbers = time.monotonic(), list(batch.items)
+    for start in range(0, len(numbers), AT_A_TIME):
+        some = {i: batch.items[i] for i in numbers[start : start + AT_A_TIME]}
+        store(service, batch, located(service, batch, some, began_s))
     return answered(request, batch)
 
 
@@ -140,18 +151,20 @@ def no_item() -> BadInput:
     )
 
 
-async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, Answered]]:
+def located(
+    service: Service, batch: Batch, items: Mapping[int, Item], began_s: float
+) -> dict[int, tuple[Identity, Answered]]:
     """What is on record of each item that has a record; the others are refused."""
-    now_ms = time.time_ns() // 1_000_000
-    asked = identities(batch, await keyed(service, batch))
+    asked = identities(batch, items, keyed(service, items, began_s))
     requests = {i: request_of(one) for i, one in asked.items()}
-    found = await run_in_threadpool(service.labels.find, requests.values())
-    for _ in range(LOOKS):
+    found = service.labels.find(requests.values())
+    now_ms = time.time_ns() // 1_000_000
+    while time.monotonic() - began_s < LOOKS * LOOK_EVERY_S:
         young = [one for one in requests.values() if one not in found and abs(now_ms - one[1]) < YOUNG_MS]
         if not young:
             break
-        await asyncio.sleep(LOOK_EVERY_S)
-        found |= await run_in_threadpool(service.labels.find, young)
+        time.sleep(LOOK_EVERY_S)
+        found |= service.labels.find(young)
     known = {}
     for i, one in asked.items():
         if (about := found.get(requests[i])) is None:
@@ -161,10 +174,10 @@ async def located(service: Service, batch: Batch) -> dict[int, tuple[Identity, A
     return known
 
 
-def identities(batch: Batch, by_key: Mapping[tuple[str, str], Place]) -> dict[int, Identity]:
+def identities(batch: Batch, items: Mapping[int, Item], by_key: Mapping[tuple[str, str], Place]) -> dict[int, Identity]:
     """Which request each item names."""
     found = {}
-    for i, item in batch.items.items():
+    for i, item in items.items():
         try:
             found[i] = identity_of(item, by_key)
         except NotFound as refusal:
@@ -172,19 +185,19 @@ def identities(batch: Batch, by_key: Mapping[tuple[str, str], Place]) -> dict[in
     return found
 
 
-async def keyed(service: Service, batch: Batch) -> dict[tuple[str, str], Place]:
+def keyed(service: Service, items: Mapping[int, Item], began_s: float) -> dict[tuple[str, str], Place]:
     """Model and key -> the newest row that it names. One that names none is waited for: it may be a moment old."""
-    missing = {(item.model, text_of(item.key)) for item in batch.items.values() if item.key is not None and item.model}
+    missing = {(item.model, text_of(item.key)) for item in items.values() if item.key is not None and item.model}
     found: dict[tuple[str, str], Place] = {}
-    for look in range(KEY_LOOKS):
-        if not missing:
-            break
-        if look:
-            await asyncio.sleep(LOOK_EVERY_S)
+    while missing:
         for model in {model for model, _ in missing}:
-            some = await run_in_threadpool(service.labels.by_key, model, {key for one, key in missing if one == model})
+            some = service.labels.by_key(model, {key for one, key in missing if one == model})
             found |= {(model, key): place for key, place in some.items()}
         missing -= found.keys()
+        if time.monotonic() - began_s > KEY_WAIT_S:
+            break
+        if missing:
+            time.sleep(LOOK_EVERY_S)
     return found
 
 
