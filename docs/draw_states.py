@@ -1,6 +1,6 @@
 """Draws `docs/states.md` from the code: `python docs/draw_states.py`.
 
-The stages of a version are a table in `understudy/registry.py`. The promotion protocol has no table: its functions are
+The stages of a version are a table in `understudy/stages.py`. The promotion protocol has no table: its functions are
 asked, in each state that they lead to, what they would append.
 """
 
@@ -21,8 +21,9 @@ from understudy.events import (
     VersionTried,
 )
 from understudy.promotion import Wish
-from understudy.registry import TRANSITIONS, Replaced, fold
+from understudy.registry import fold
 from understudy.rollout import Free, Prepare, Sign, Swap
+from understudy.stages import TRANSITIONS, Replaced
 from understudy.state import Registry, Stage
 
 PAGE = Path(__file__).with_name("states.md")
@@ -278,7 +279,7 @@ Drawn by `python docs/draw_states.py`; a test compares this page with the code.
 
 ## The stages of a version
 
-From the table `TRANSITIONS` in `understudy/registry.py`. What is not listed cannot happen: a log that says otherwise is
+From the table `TRANSITIONS` in `understudy/stages.py`. What is not listed cannot happen: a log that says otherwise is
 refused. A champion that is judged again stays the champion.
 
 {stages()}

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from understudy import pairs
-from understudy.errors import LogTampered
+from understudy import pairs, stages
 from understudy.events import (
     AttentionNeeded,
     DriftNoticed,
@@ -50,35 +49,6 @@ from understudy.state import (
 )
 
 
-class Replaced:
-    """Part of folding the successor's VersionPromoted."""
-
-
-#: (stage, event) -> next stage. What is not listed cannot happen.
-TRANSITIONS: Mapping[tuple[Stage | None, type, bool | None], Stage] = {
-    (None, VersionRegistered, None): Stage.CANDIDATE,
-    (Stage.CANDIDATE, VerdictReached, True): Stage.PASSED,
-    (Stage.CANDIDATE, VerdictReached, False): Stage.REFUSED,
-    (Stage.PASSED, VerdictReached, True): Stage.PASSED,
-    (Stage.PASSED, VerdictReached, False): Stage.REFUSED,
-    (Stage.REFUSED, VerdictReached, True): Stage.PASSED,
-    (Stage.REFUSED, VerdictReached, False): Stage.REFUSED,
-    (Stage.RETIRED, VerdictReached, True): Stage.RETIRED,  # judged again after it served: it stays what it was
-    (Stage.RETIRED, VerdictReached, False): Stage.RETIRED,
-    (Stage.CANDIDATE, VersionRefitted, True): Stage.PASSED,
-    (Stage.CANDIDATE, VersionRefitted, False): Stage.REFUSED,
-    (Stage.CANDIDATE, LiveCompared, None): Stage.PASSED,
-    (Stage.PASSED, LiveCompared, None): Stage.PASSED,
-    (Stage.REFUSED, LiveCompared, None): Stage.PASSED,
-    (Stage.RETIRED, LiveCompared, None): Stage.RETIRED,  # it comes back by a demotion, which needs no ground
-    (Stage.CANDIDATE, VersionPromoted, None): Stage.CHAMPION,  # an override before any verdict
-    (Stage.PASSED, VersionPromoted, None): Stage.CHAMPION,
-    (Stage.REFUSED, VersionPromoted, None): Stage.CHAMPION,  # an override
-    (Stage.RETIRED, VersionPromoted, None): Stage.CHAMPION,  # a rollback is a promotion
-    (Stage.CHAMPION, Replaced, None): Stage.RETIRED,
-}
-
-
 def fold(entries: Iterable[Recorded], since: Registry | None = None) -> Registry:
     """State after `entries`, which continue where `since` (default: the beginning) stands."""
     state = since or Registry()
@@ -116,7 +86,7 @@ class Draft:
         try:
             APPLY[type(entry.event)](self, entry, entry.event)
         except KeyError as unknown:
-            raise impossible(entry, f"nothing before it is called {unknown}") from None
+            raise stages.impossible(entry, f"nothing before it is called {unknown}") from None
 
     def model(self, name: str) -> Model:
         return self.models.get(name) or Model(name=name)
@@ -154,7 +124,7 @@ def _registered(draft: Draft, entry: Recorded, event: VersionRegistered) -> None
         run=event.run,
         registered_by=event.by,
         registered_at=entry.time,
-        stage=_next(known.stage if known else None, VersionRegistered, entry),
+        stage=stages.following(known.stage if known else None, VersionRegistered, entry),
     )
     draft.digests[event.model, event.digest] = event.version
     draft.change(event.model, version_count=draft.model(event.model).version_count + 1)
@@ -190,7 +160,7 @@ def _judged(draft: Draft, entry: Recorded, event: VerdictReached) -> None:
     )
     stage = draft.versions[event.model, event.version].stage
     if stage is not Stage.CHAMPION:
-        stage = _next(stage, VerdictReached, entry, event.passed)
+        stage = stages.following(stage, VerdictReached, entry, event.passed)
     draft.change_version(event.model, event.version, judgement=judgement, stage=stage)
     if event.until is not None:
         draft.change(event.model, judged=_newest_two(draft.model(event.model).judged, event.version, event.until))
@@ -204,7 +174,7 @@ def _refitted(draft: Draft, entry: Recorded, event: VersionRefitted) -> None:
     candidate = draft.versions[event.model, event.of]
     passed = event.passed and candidate.judgement is not None and candidate.judgement.passed
     judgement = None if candidate.judgement is None else replace(candidate.judgement, passed=passed)
-    stage = _next(draft.versions[event.model, event.version].stage, VersionRefitted, entry, passed)
+    stage = stages.following(draft.versions[event.model, event.version].stage, VersionRefitted, entry, passed)
     draft.change_version(event.model, event.version, judgement=judgement, stage=stage, refit_of=event.of)
     if not event.passed:
         return
@@ -227,7 +197,7 @@ def _compared_live(draft: Draft, entry: Recorded, event: LiveCompared) -> None:
         evidence_age=timedelta(0),
         live=True,
     )
-    stage = _next(draft.versions[event.model, event.version].stage, LiveCompared, entry)
+    stage = stages.following(draft.versions[event.model, event.version].stage, LiveCompared, entry)
     draft.change_version(event.model, event.version, judgement=judgement, stage=stage)
     draft.pair(event.model, pairs.settled, entry, event.pair)
 
@@ -266,8 +236,8 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
     model = draft.model(event.model)
     if model.champion is not None and model.champion != event.version:
         old = draft.versions[event.model, model.champion].stage
-        draft.change_version(event.model, model.champion, stage=_next(old, Replaced, entry))
-    stage = _next(draft.versions[event.model, event.version].stage, VersionPromoted, entry)
+        draft.change_version(event.model, model.champion, stage=stages.following(old, stages.Replaced, entry))
+    stage = stages.following(draft.versions[event.model, event.version].stage, VersionPromoted, entry)
     draft.change_version(event.model, event.version, stage=stage)
     promotion = Promotion(
         version=event.version,
@@ -283,7 +253,7 @@ def _promoted(draft: Draft, entry: Recorded, event: VersionPromoted) -> None:
     )
     line = _walked_back(model.line, event) if event.how == "demotion" else (*model.line, event.version)
     if line[-1:] != (event.version,):
-        raise impossible(entry, f"a demotion to version {event.version}, which was not the champion before")
+        raise stages.impossible(entry, f"a demotion to version {event.version}, which was not the champion before")
     draft.change(event.model, line=line, promotions=(*model.promotions, promotion), pending=None)
     judgement = draft.versions[event.model, event.version].judgement
     draft.pair(event.model, pairs.after_promotion, entry, event, judgement)
@@ -397,20 +367,6 @@ APPLY: Mapping[type[Event], Callable[[Draft, Recorded, Any], None]] = {
     SlotSkipped: _skipped,
     ProcessDied: _died,
 }
-
-
-def _next(stage: Stage | None, event: type, entry: Recorded, passed: bool | None = None) -> Stage:
-    try:
-        return TRANSITIONS[stage, event, passed]
-    except KeyError:
-        raise impossible(entry, f"{entry.event.kind} for a version that is {stage}") from None
-
-
-def impossible(entry: Recorded, why: str) -> LogTampered:
-    return LogTampered(
-        f"Event {entry.position} of the log is impossible: {why}.",
-        remedy="Run `understudy verify log`; use the release that wrote it.",
-    )
 
 
 def _later(known: str | None, slot: str) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.core.cases import CANDIDATE, CUT, both, evidence, manifest
-from tests.core.worlds import world
+from tests.core.cases import CANDIDATE, both, evidence, manifest
+from tests.core.worlds import CUT, world
 from tests.given import NEW_YEAR
 from understudy import Promotion
 from understudy.refit import Checked, Fitted, check

@@ -34,7 +34,8 @@ from understudy.events import (
     VersionRegistered,
     timestamp,
 )
-from understudy.registry import TRANSITIONS, Replaced, fold
+from understudy.registry import fold
+from understudy.stages import TRANSITIONS, Replaced
 from understudy.state import Registry, RunState, Stage
 
 # Histories: anything that the decisions allow, in any order
