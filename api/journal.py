@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Lock, RLock
 
-from understudy.errors import ConcurrentAppend, LogTampered, UnderstudyError
+from understudy.errors import ConcurrentAppend, Conflict, LogTampered, UnderstudyError
 from understudy.events import Event as Fact
 from understudy.events import Recorded
 from understudy.ports import EventLog
@@ -87,6 +87,7 @@ class Journal:
                 facts = decide(state, now)
                 if not facts:
                     return state
+                check_possible(state, facts, now)
                 try:
                     self._take(self._append(facts, state.position, now))
                 except ConcurrentAppend:
@@ -140,3 +141,15 @@ class Journal:
     def _refuse_damage(self) -> None:
         if self.damage is not None:
             raise LogTampered(self.damage.problem, remedy=self.damage.remedy)
+
+
+def check_possible(state: Registry, facts: Sequence[Fact], now: datetime) -> None:
+    """Raise Conflict for what no reader of the log could follow: appended, it would stand there for ever."""
+    entries = [Recorded(state.position + i, now, fact, state.hash) for i, fact in enumerate(facts, start=1)]
+    try:
+        fold(entries, state)
+    except LogTampered as impossible:
+        raise Conflict(
+            f"What is recorded rules this out. {impossible.problem}",
+            remedy="Look at what is recorded, and decide again.",
+        ) from impossible

@@ -11,11 +11,11 @@ from api.judging import held
 from api.schemas import RefitStored
 from api.service import Service, role_of, service_of
 from understudy.adapters.cases import defined
-from understudy.errors import BadInput
+from understudy.errors import BadInput, Conflict
 from understudy.events import Event, VersionRefitted
 from understudy.evidence import Evidence
 from understudy.refit import Fitted, check
-from understudy.state import Registry
+from understudy.state import Registry, Stage, Version
 
 router = APIRouter(route_class=Door, tags=["models"])
 log = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ def refitted(service: Service, model: str, version: str, body: RefitStored) -> V
     def decide(state: Registry, now: datetime) -> list[Event]:
         held(state, model, body.run, body.token)
         ours, candidate = state.version(model, version), state.version(model, body.of)
-        if ours.refit_of is not None or ours.judgement is not None:
-            raise_unless_same(ours.refit_of, body.of)
+        check_free(ours, body.of)
         policy = defined(state, model)["promotion"]
         fitted = [Fitted(digest=one.digest, manifest=service.manifests.get(one.digest)) for one in (ours, candidate)]
         tried = trial.passed, trial.reason
@@ -74,8 +73,12 @@ def refitted(service: Service, model: str, version: str, body: RefitStored) -> V
     return done
 
 
-def raise_unless_same(known: str | None, of: str) -> None:
-    if known != of:
-        raise BadInput(
-            "This version has a ground of its own, or is the refit of another.", remedy="Register a refit of its own."
+def check_free(version: Version, of: str) -> None:
+    """Raise Conflict where a version is something else already than a refit of `of`."""
+    if version.refit_of == of:
+        return
+    if version.refit_of is not None or version.judgement is not None or version.stage is not Stage.CANDIDATE:
+        raise Conflict(
+            f"Version {version.id} of {version.model} is no refit of {of}: it was judged, promoted or refitted before.",
+            remedy="Let it stand on what is recorded of it, or train again.",
         )

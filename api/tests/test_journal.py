@@ -4,14 +4,15 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.journal import Journal
 from api.tests import given
 from understudy.adapters.sqlite_log import SqliteLog
-from understudy.errors import LogTampered
-from understudy.events import Event, SlotSkipped
+from understudy.errors import Conflict, LogTampered
+from understudy.events import Event, SlotSkipped, VersionRefitted
 from understudy.state import Registry
 
 
@@ -98,3 +99,16 @@ def test_damage_that_only_a_reader_finds_makes_control_read_only(api: given.Api)
     assert (refused.status_code, refused.json()["code"]) == (503, LogTampered.code)
     assert api.client.get("/ready").status_code == 503
     assert api.client.post("/predict", json={"x": 0.1, "y": 0.1}).status_code == 200
+
+
+def test_what_no_reader_could_follow_is_not_appended(journal: Journal) -> None:
+    def impossible(state: Registry, now: datetime) -> list[Event]:
+        about: dict[str, Any] = {"version": "1", "of": "2", "evidence": "e" * 64, "reason": "", "facts": {}}
+        return [fact(), VersionRefitted(model="rain", passed=True, **about)]
+
+    with pytest.raises(Conflict, match="rules this out"):
+        journal.decide(impossible)
+
+    assert journal.read() == []
+    journal.decide(lambda state, now: [fact()])
+    assert journal.state.position == 1
