@@ -1,39 +1,22 @@
 """Labels in the file of the records, over a connection of its own."""
 
 import json
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from understudy.adapters import sqlite
-from understudy.adapters.sqlite_records import COLUMNS
-from understudy.chunks import ENCODER, Content
+from understudy.adapters.sqlite_chunks import AT_ONCE, SqliteChunks
 from understudy.errors import UnderstudyError
 from understudy.label_quality import Sample
 from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, Request, read, weigh
 from understudy.maturity import Cohort
-from understudy.recorded_rows import Numbered, calls_in, places, spans
+from understudy.recorded_rows import calls_in, places, spans
 from understudy.recorded_rows import read as rows_of
-from understudy.records import NUMBERS, SPAN_MS, Chunk, Layout, moment_of
+from understudy.records import SPAN_MS, Chunk, moment_of
 from understudy.signature import Value
-
-NEAR = """
-SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
-FROM chunks JOIN layouts ON layouts.number = layout
-WHERE process = ? AND until_ms BETWEEN ? AND ? AND since_ms <= ?
-"""
-OF_MODEL = """
-SELECT chunks.number, process, model, version, since_ms, until_ms, first, last, requests, layouts.content
-FROM chunks JOIN layouts ON layouts.number = layout
-WHERE model = ? AND (until_ms, chunks.number) > (?, ?) ORDER BY until_ms, chunks.number LIMIT ?
-"""
-CONTENT = "SELECT number, content FROM chunks WHERE number IN ({})"
-CONTENTS_AT_ONCE = 32
-CHUNKS_AT_ONCE = 64
 
 FACTS = """
 SELECT asked.key, source, label, late FROM json_each(?) AS asked CROSS JOIN labels
@@ -111,25 +94,17 @@ DISORDER_MS = 3_600_000
 """A chunk may have waited for a disk that did not answer, and stand behind younger ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A chunk without its content."""
-
-    number: int
-    chunk: Chunk
-
-
 class SqliteLabels:
     """`ports.Labels` on the SQLite file of `SqliteRecords`."""
 
     def __init__(self, path: Path, *, wait_s: float = sqlite.WAIT_S) -> None:
         """`wait_s`: how long a statement waits for another process's lock."""
         self._db, self._lock = sqlite.connect(path, "records", wait_s=wait_s), Lock()
-        self._layouts: dict[str, Layout] = {}
+        self._chunks = SqliteChunks(self._db, self._lock)
 
     def find(self, asked: Iterable[Request]) -> dict[Request, Answered]:
         found: dict[Request, Answered] = {}
-        for chunk, requests in self._holding(set(asked)):
+        for chunk, requests in self._chunks.holding(set(asked)):
             each = dict[int, Answered]()
             for (ms, number), (_, rows) in spans(calls_in(chunk.content), requests).items():
                 if rows not in each:
@@ -206,7 +181,7 @@ class SqliteLabels:
         for place in labels:
             by_request.setdefault((place.process, place.ms, place.number), []).append(place)
         found: list[Labelled] = []
-        for chunk, requests in self._holding(by_request):
+        for chunk, requests in self._chunks.holding(by_request):
             wanted = [
                 (place, first + place.row)
                 for (ms, number), (first, rows) in spans(calls_in(chunk.content), requests).items()
@@ -224,11 +199,11 @@ class SqliteLabels:
         at, ready = (start.ms - 1, 2**62), list[tuple[Place, int, Chunk]]()
         more = True
         while more and len(ready) < limit:
-            known = self._known(OF_MODEL, (model, *at, CHUNKS_AT_ONCE))
-            for chunk in self._filled(known):
+            known = self._chunks.of_model(model, *at)
+            for chunk in self._chunks.filled(known):
                 rows = enumerate(places(chunk.process, calls_in(chunk.content)))
                 found += [(place, row, chunk) for row, place in rows if place > start and place.ms <= until_ms]
-            more = len(known) == CHUNKS_AT_ONCE and known[-1].chunk.since_ms <= until_ms
+            more = len(known) == AT_ONCE and known[-1].chunk.since_ms <= until_ms
             if known:
                 at = known[-1].chunk.until_ms, known[-1].number
             ready = [one for one in found if not more or one[0].ms < at[0] - SPAN_MS]
@@ -321,48 +296,11 @@ class SqliteLabels:
         with self._lock:
             self._db.close()
 
-    def _holding(self, asked: Collection[Request]) -> Iterator[tuple[Chunk, list[Numbered]]]:
-        """The chunks that may hold some of these requests (process, ms, number), each with those that it may hold."""
-        for process, group in groupby(sorted(asked), key=lambda one: one[0]):
-            requests = [(ms, number) for _, ms, number in group]
-            for first, last in runs(requests):
-                low, high = requests[first][0], requests[last - 1][0]
-                known = self._known(NEAR, (process, low, high + SPAN_MS, high))
-                wanted = {one.number: among(requests, one.chunk, first, last) for one in known}
-                held = [one for one in known if wanted[one.number]]
-                for one, chunk in zip(held, self._filled(held), strict=True):
-                    yield chunk, wanted[one.number]
-
-    def _known(self, statement: str, given: tuple[Any, ...]) -> list[_Known]:
-        with self._lock, sqlite.storage_errors():
-            rows = self._db.execute(statement, given).fetchall()
-        return [self._one(*row) for row in rows]
-
-    def _one(self, number: int, *row: Any) -> _Known:
-        about = dict(zip((*COLUMNS, "layout"), row, strict=True))
-        return _Known(number, Chunk(**{**about, "layout": self._layout(about["layout"])}, content=b""))
-
-    def _layout(self, text: str) -> Layout:
-        if text not in self._layouts:
-            self._layouts[text] = Layout.from_text(text)
-        return self._layouts[text]
-
-    def _filled(self, known: Sequence[_Known]) -> Iterator[Chunk]:
-        """With their contents, read some at a time: whoever writes waits for each statement."""
-        for start in range(0, len(known), CONTENTS_AT_ONCE):
-            some = known[start : start + CONTENTS_AT_ONCE]
-            with self._lock, sqlite.storage_errors():
-                statement = CONTENT.format(",".join("?" * len(some)))
-                contents = dict(self._db.execute(statement, [one.number for one in some]).fetchall())
-            for one in some:
-                yield replace(one.chunk, content=contents.get(one.number, EMPTY))  # trimmed a moment ago
-
 
 FIRST = Place(-1, "", 0, 0)
 """Before every place."""
 PLACES = 50
 """Stretches of time from each of which some delays are taken: labels often come in batches."""
-EMPTY = ENCODER.encode(Content([], b"", None, b"", b""))
 
 Told = tuple[str, int, str]
 """A label, when it arrived, and who told it."""
@@ -400,23 +338,3 @@ def read_all(rows: Sequence[tuple[Place, int, Chunk]], hidden: Collection[str]) 
         for made in rows_of(some[0][2], [(place, row) for place, row, _ in some], hidden)
     ]
     return sorted(found, key=lambda one: one.place)
-
-
-def runs(requests: Sequence[Numbered]) -> Iterator[tuple[int, int]]:
-    """Bounds of stretches without a gap in time, of requests that are sorted."""
-    start = 0
-    for i in range(1, len(requests) + 1):
-        if i == len(requests) or requests[i][0] - requests[i - 1][0] > SPAN_MS:
-            yield start, i
-            start = i
-
-
-def among(requests: Sequence[Numbered], chunk: Chunk, start: int, end: int) -> list[Numbered]:
-    """Those of requests[start:end] that a chunk may hold."""
-    first = bisect_left(requests, (chunk.since_ms, -1), start, end)
-    last = bisect_left(requests, (chunk.until_ms + 1, -1), start, end)
-    return [
-        one
-        for one in requests[first:last]
-        if chunk.first <= one[1] <= chunk.last or chunk.first <= one[1] + NUMBERS <= chunk.last
-    ]
