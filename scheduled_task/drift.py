@@ -1,7 +1,7 @@
 """Watches each champion without labels, off the request path: recorded rows in, `POST /models/{model}/drift` out.
 
-Recorded rows are taken in every few seconds, and measured once a minute in a process of its own: see
-`scheduled_task/measuring.py`. What follows is the API's to decide.
+As soon as a version has answered enough rows, and then once a minute, the newest are read and measured in a process of
+its own: see `scheduled_task/measuring.py`. What follows is the API's to decide.
 """
 
 import json
@@ -55,6 +55,9 @@ class DriftWatch:
 
     def _look(self, model: Mapping[str, Any]) -> None:
         name, version = model["name"], model["champion"]
+        last_s = self._measured_s.get((name, version))
+        if last_s is not None and monotonic() - last_s < MEASURE_EVERY_S:
+            return  # nothing is read meanwhile: whoever is asked a lot has no time to show all of it
         recent = self._recent.get(name)
         if recent is None or recent.version != version:
             promoted = moment(self._api.get("/current_model", model=name)["promoted_at"])
@@ -67,13 +70,11 @@ class DriftWatch:
             self._api.post(f"/models/{name}/drift", {"version": version, "report": report})
 
     def _is_due(self, name: str, recent: RecentRows) -> bool:
-        """At the first rows that are enough, and then each minute that has brought more."""
-        last_s = self._measured_s.get((name, recent.version))
-        if last_s is None and len(recent.items) < FEWEST:
+        """At the first rows that are enough, and then where there are new ones."""
+        known = (name, recent.version) in self._measured_s
+        if not recent.new or (not known and len(recent.items) < FEWEST):
             return False
-        if last_s is not None and (not recent.new or monotonic() - last_s < MEASURE_EVERY_S):
-            return False
-        self._measured_s = {known: at for known, at in self._measured_s.items() if known[0] != name}
+        self._measured_s = {of: at for of, at in self._measured_s.items() if of[0] != name}
         self._measured_s[name, recent.version] = monotonic()
         recent.new = False
         return True

@@ -14,9 +14,9 @@ from understudy.records import EPOCH, Identity
 
 WINDOW = 5_000
 """Newest rows that are looked at."""
-MOST_PAGES = 4
+MOST_PAGES = 2
 """Read in one go; where more has come, the newest are looked for anew."""
-FIRST_BACK_MS, WIDER = 4_000, 4
+FIRST_BACK_MS, WIDER = 3_000, 4
 """How far it looks back at first, and how much farther each time."""
 
 
