@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import pandas as pd
 import pytest
 
 from scheduled_task.arrivals import Arrivals
+from scheduled_task.asking import utc_now
 from scheduled_task.drift import DriftWatch
-from scheduled_task.tests.given import DEFINITION, stream
+from scheduled_task.recent_rows import RecentRows
+from scheduled_task.tests.given import DEFINITION, Workshop, stream
 from scheduled_task.tests.site import Site, working
+from tests.adapters.stream import at
 from tests.services import installation
 from understudy.adapters.commands.drift import table
+from understudy.events import moment
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -105,3 +110,36 @@ def test_a_shift_in_one_column_is_noticed_once_and_asks_for_a_training(site: Sit
     assert len(asked_for(site, "drift/")) == 1
     assert [row[:2] for row in table(again) if "drift" in row] == [("y", "values"), ("answers (1)", "scores")]
     assert len(site.events("version.promoted", NAME)) == 1
+
+
+@pytest.mark.slow
+def test_of_many_rows_the_newest_are_kept_and_read_on_from_where_they_end(site: Site, tmp_path: Path) -> None:
+    crowded = "stream"
+    site.define(crowded, DEFINITION)
+    operator = site.installed.token("operator")
+    shop = Workshop(tmp_path)
+    shop.arrive(stream(300))
+    bundle = shop.store.get(str(shop.carry_out(shop.job(at(300))).bundle))
+    site.installed.post(f"/models/{crowded}/versions", data=bundle, headers=operator).raise_for_status()
+    wish = {"model_name": crowded, "model_version_id": "1", "override": "a test needs it"}
+    site.installed.post("/model/promote", json=wish, headers=operator).raise_for_status()
+    promoted = moment(site.api.get("/current_model", model=crowded)["promoted_at"])
+    recent = RecentRows(crowded, "1", promoted)
+
+    def ask(first: int, last: int) -> None:
+        """Ask about rows that are told apart by their x, and read until the last of them is there."""
+        records = [{"x": float(x), "y": 0.0} for x in range(first, last + 1)]
+        site.installed.post(f"/models/{crowded}/predict", json={"records": records}).raise_for_status()
+        until = time.monotonic() + 60
+        while not recent.items or recent.items[-1]["inputs"]["x"] != last:
+            assert time.monotonic() < until
+            recent.read(site.api, utc_now())
+            time.sleep(0.1)
+
+    ask(1, 7_000)
+    assert [item["inputs"]["x"] for item in recent.items] == list(range(2_001, 7_001))
+    ask(7_001, 7_003)
+    assert [item["inputs"]["x"] for item in recent.items] == list(range(2_004, 7_004))
+    late = RecentRows(crowded, "1", promoted)
+    late.read(site.api, utc_now() + timedelta(seconds=100))
+    assert list(late.items) == list(recent.items)
