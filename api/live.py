@@ -108,20 +108,19 @@ def arrays(said: Any, out: list[Any], labels: list[Any]) -> tuple[FloatArray, An
 
 def decided(service: Service, model: str, pair: Pair) -> Registry:
     """Record what the labels say by now, where they say something."""
-    scored = scored_of(service.scores.read(model, pair.position))
+    scored = service.tally.of(model, pair.position)
     known = reference_of(service, service.journal.state, model, pair)
-    found, worse = live.standing(known, scored), live.decline(known, scored)
-    crossed = None if found is None else found.crossed
-    if crossed is None and worse is None:
+    found, worse = live.decision(known, scored) if pair.settled_at is None else None, live.decline(known, scored)
+    if found is None and worse is None:
         return service.journal.state
-    digest = None if crossed is None else service.store.put(evidence(service, model, pair, crossed))
+    digest = None if found is None else service.store.put(evidence(service, model, pair, found.rows))
 
     def decide(state: Registry, now: datetime) -> list[Event]:
         ours, events = state.model(model).pair, list[Event]()
         if ours is None or ours.position != pair.position:
             return events
         if found is not None and digest is not None and ours.settled_at is None:
-            events += compared(state, model, pair, crossed or 0, digest, found.to_json(), now)
+            events += compared(state, model, pair, found.rows, digest, found.to_json(), now)
         if worse is not None:
             events += retrained(state, model, pair, worse, now)
         return events
@@ -188,12 +187,6 @@ def evidence(service: Service, model: str, pair: Pair, rows: int) -> bytes:
     return canonical_json({**document, "reference": pair.evidence, "rows": [list(row) for row in kept]})
 
 
-def scored_of(rows: list[ScoredRow]) -> live.Scored:
-    serving = np.array([row[1] for row in rows], dtype=np.float64)
-    other = np.array([row[2] for row in rows], dtype=np.float64)
-    return live.Scored(serving, None if np.isnan(other).all() else other)
-
-
 def reference_of(service: Service, state: Registry, model: str, pair: Pair) -> live.Reference | None:
     """The losses on the holdout of the pair's verdict, or None where they cannot be had."""
     if pair.evidence is None:
@@ -211,8 +204,7 @@ def digests(state: Registry, version: Version) -> list[str]:
 
 
 def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str, Any]:
-    rows = service.scores.read(model, pair.position)
-    scored, known = scored_of(rows), reference_of(service, state, model, pair)
+    scored, known = service.tally.of(model, pair.position), reference_of(service, state, model, pair)
     found = live.standing(known, scored)
     start = Place((pair.time - EPOCH) // live.MILLISECOND, "000000", 0, 0)
     said = signature(service, state, model, pair)
@@ -231,7 +223,7 @@ def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str
         "classes": said["classes"],
         "evidence": pair.evidence,
         "profile": None if pair.evidence is None else service.references.profile(pair.evidence),
-        "rows": len(rows),
+        "rows": len(scored.serving),
         "serving_loss": mean(scored.serving),
         "other_loss": None if scored.other is None else mean(scored.other),
         "loss_on_holdout": None if known is None else mean(known.serving),

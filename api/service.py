@@ -31,6 +31,7 @@ from api.retention import Retention
 from api.roster import Roster
 from api.serving import Served, ServingTable
 from api.switching import Switching
+from api.tally import Tally
 from api.vitals import Vitals, marks_of
 from api.work import Work
 from api.worker import Worker
@@ -71,6 +72,7 @@ class Service:
     labels: Labels
     cohorts: Cohorts
     scores: Scores
+    tally: Tally
     references: References
     """Losses on the holdouts of verdicts, that labels are measured by."""
     pulse: Pulse
@@ -189,7 +191,7 @@ def open_service(settings: Settings) -> Service:
     roster = Roster(pulse)  # before the log is read: see `understudy/rollout.py`
     log, reader = SqliteLog(settings.events_file), SqliteLog(settings.events_file, wait_s=LOOK_WAITS_S)
     records, trials = SqliteRecords(settings.records_file), Duty(settings.var / "trial.lock")
-    labels = SqliteLabels(settings.records_file)
+    labels, scores = SqliteLabels(settings.records_file), SqliteScores(settings.records_file)
     journal, environment = Journal(log, reader=reader), current_environment()
     marks = Marks(marks_of(settings), roster.me)  # now that little can fail: what it leaves is taken for a dead process
     breakers = Breakers(marks)
@@ -218,7 +220,8 @@ def open_service(settings: Settings) -> Service:
         records=records,
         labels=labels,
         cohorts=Cohorts(labels, journal, store),
-        scores=SqliteScores(settings.records_file),
+        scores=scores,
+        tally=Tally(scores),
         references=References(store),
         pulse=pulse,
         journal=journal,

@@ -104,6 +104,14 @@ def standing(known: Reference | None, scored: Scored) -> Standing | None:
     return follow(known.serving - known.other, scored.serving - scored.other)
 
 
+def decision(known: Reference | None, scored: Scored) -> Standing | None:
+    """How the pair stood at the row that decided; None where nothing is decided."""
+    found = standing(known, scored)
+    if found is None or found.crossed is None or scored.other is None:
+        return None
+    return standing(known, Scored(scored.serving[: found.crossed], scored.other[: found.crossed]))
+
+
 def decline(known: Reference | None, scored: Scored) -> Decline | None:
     """The first window of live rows, as long as the holdout, in which the champion was clearly worse than there."""
     if known is None or len(known.serving) < MIN_ROWS or not np.isfinite(known.serving).all():

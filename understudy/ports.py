@@ -190,8 +190,8 @@ class Scores(Protocol):
         Raises Conflict where the cursor is not at `after`, or a later pair has begun; then nothing is stored.
         """
 
-    def read(self, model: str, pair: int) -> list[ScoredRow]:
-        """All of them, in the order of the predictions."""
+    def read(self, model: str, pair: int, *, since: int = 0) -> list[ScoredRow]:
+        """Rows in the order of the predictions, but for the first `since`."""
 
     def close(self) -> None: ...
 

@@ -14,7 +14,7 @@ COME_TO = "INSERT OR REPLACE INTO scored_until (model, pair, cursor) VALUES (?, 
 FORGET = "DELETE FROM scored WHERE model = ? AND pair < ?"
 COUNT = "SELECT count(*) FROM scored WHERE model = ? AND pair = ?"
 INSERT = "INSERT INTO scored (model, pair, place, id, serving, other) VALUES (?, ?, ?, ?, ?, ?)"
-READ = "SELECT id, serving, other FROM scored WHERE model = ? AND pair = ? ORDER BY place"
+READ = "SELECT id, serving, other FROM scored WHERE model = ? AND pair = ? AND place >= ? ORDER BY place"
 
 
 class SqliteScores:
@@ -44,9 +44,9 @@ class SqliteScores:
             self._db.executemany(INSERT, numbered)
             self._db.execute(COME_TO, (model, pair, until))
 
-    def read(self, model: str, pair: int) -> list[ScoredRow]:
+    def read(self, model: str, pair: int, *, since: int = 0) -> list[ScoredRow]:
         with self._lock, sqlite.storage_errors():
-            return self._db.execute(READ, (model, pair)).fetchall()
+            return self._db.execute(READ, (model, pair, since)).fetchall()
 
     def close(self) -> None:
         with self._lock:
