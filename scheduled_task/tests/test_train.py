@@ -44,7 +44,7 @@ def test_a_training_leaves_a_bundle_its_data_its_holdout_and_its_evidence_in_the
     assert all(workshop.store.has(facts[name]) for name in ("source", "data", "holdout", "bundle", "evidence"))
     assert (facts["rows"], facts["fitted"], facts["held_out"]) == (1000, 500, 500)
     assert len(pd.read_parquet(workshop.home / "test_data" / f"{facts['holdout']}.parquet")) == 500
-    assert set(facts["seconds"]) == {"imports", "definition", "data", "check", "train", "evidence"}
+    assert set(facts["seconds"]) == {"imports", "definition", "data", "check", "train", "evidence", "refit"}
 
 
 def test_the_next_one_asks_the_champion_about_rows_that_neither_has_seen(workshop: Workshop, first: Ended) -> None:

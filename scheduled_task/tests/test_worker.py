@@ -255,7 +255,8 @@ def judged_by(site: Site, taken: Claim) -> None:
         holdouts=str(settings.holdouts),
         memory_mb=settings.run_memory_mb,
     )
-    trained: Ended = carry_out(job, FolderStore(settings.store), Path(settings.scratch / "by-hand"))
+    with Hold(taken, site.connect(retries=0)):  # training takes longer than the silence allowed where much else is done
+        trained: Ended = carry_out(job, FolderStore(settings.store), Path(settings.scratch / "by-hand"))
     route = f"/models/{taken.model['name']}/versions"
     site.api.post(f"/runs/{taken.id}/heartbeat", {"token": taken.token})
     site.api.post(route, {"digest": trained.bundle, **taken.ticket})
