@@ -63,9 +63,14 @@ def typed(command: str, installed: Installation) -> str:
     return done.stdout
 
 
-def trained_version(output: str) -> str:
-    """The version that a training said it made, as later commands name it: a slot that came first has made others."""
-    return "".join(f"rain {version}" for version in re.findall(r"Its version is (\d+)\.", output))
+def names(output: str) -> list[str]:
+    """What an output gives a name to, as later commands write it: a prediction, the version of a training."""
+    return re.findall(r'"prediction_id": ?"(\w+)"', output) + re.findall(r"Its version is (\d+)\.", output)
+
+
+def renamed(command: str, here: dict[str, str]) -> str:
+    """A command with what is named otherwise on this installation: a slot that came first has made versions too."""
+    return re.sub(r"(?<=\brain )\d+|\w{20,}", lambda word: here.get(word[0], word[0]), command)
 
 
 def differences(shown: str, found: str) -> list[str]:
@@ -131,11 +136,11 @@ def test_each_session_of_the_readme_goes_as_it_is_shown(tmp_path: Path) -> None:
         installed.start("scheduled_task.scheduler_service")
         wait_for_a_model(installed)
 
-        wrong, trained = dict[str, list[str]](), ("", "")
+        wrong, here = dict[str, list[str]](), dict[str, str]()
         for command, shown in sessions():
-            found = typed(command.replace(*trained) if all(trained) else command, installed)
+            found = typed(renamed(command, here), installed)
             wrong[command] = differences(shown, found)
-            trained = (trained_version(shown), trained_version(found)) if "train" in command else trained
+            here |= zip(names(shown), names(found), strict=False)
 
     assert {command: found for command, found in wrong.items() if found} == {}
 
