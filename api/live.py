@@ -165,7 +165,7 @@ def retrained(state: Registry, model: str, pair: Pair, worse: live.Decline, now:
 
     Just after a way back it waits for more labels: what it made could not be promoted before that is over.
     """
-    slot = f"declined/{pair.position}"
+    slot = declined(pair)
     if (model, "train", slot) in state.slots or cools_down(state.model(model), now):
         return []
     note = AttentionNeeded(
@@ -228,7 +228,20 @@ def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str
         "other_loss": None if scored.other is None else mean(scored.other),
         "loss_on_holdout": None if known is None else mean(known.serving),
         "standing": None if found is None else found.to_json(),
+        "due": is_due(state, model, pair, known, scored),
     }
+
+
+def is_due(state: Registry, model: str, pair: Pair, known: live.Reference | None, scored: live.Scored) -> bool:
+    """Whether the rows say something that is not in the log: whoever stored them may have been killed just then."""
+    undecided = pair.settled_at is None and live.decision(known, scored) is not None
+    untold = (model, "train", declined(pair)) not in state.slots and live.decline(known, scored) is not None
+    return undecided or untold
+
+
+def declined(pair: Pair) -> str:
+    """The slot of the training that follows a decline."""
+    return f"declined/{pair.position}"
 
 
 def version(state: Registry, model: str, name: str | None) -> dict[str, str] | None:

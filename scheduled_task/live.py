@@ -75,9 +75,11 @@ class LiveScoring:
             if standing["pair"] is None:
                 return
             page = self._api.get(f"/models/{name}/labelled", after=standing["cursor"], limit=PAGE)
-            if not page["items"]:
+            if not page["items"] and not standing["due"]:
                 return
             standing = self._api.post(f"/models/{name}/live", self._scored(name, standing, page))
+            if not page["items"]:
+                return
 
     def _scored(self, name: str, standing: Mapping[str, Any], page: Mapping[str, Any]) -> dict[str, Any]:
         """What is sent of a page: the rows that the champion of the pair has answered."""

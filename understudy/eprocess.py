@@ -78,7 +78,7 @@ class Standing:
         return cls(**data)
 
 
-def follow(reference: FloatArray, live: FloatArray) -> Standing:
+def follow(reference: FloatArray, live: FloatArray, *, extreme: float = 0.0) -> Standing:
     """Say how the comparison of a pair stands.
 
     Args:
@@ -86,13 +86,15 @@ def follow(reference: FloatArray, live: FloatArray) -> Standing:
         live: shape (m,), the same on the rows since the pair was formed, in the order of the predictions. A block
             with a row that is not finite counts as the worst of the holdout for the other model, since a comparison
             that misses its rows must not change who serves.
+        extreme: the largest difference that one row can show, where the holdout has not shown what rare rows do: one
+            of them, unseen there, must not pass for many.
     """
     reference, live = np.asarray(reference, dtype=np.float64), np.asarray(live, dtype=np.float64)
     why = _unfit(reference)
     if why is not None:
         return Standing(block=None, scale=None, rows=0, blocks=0, capital=1.0, crossed=None, reason=why)
     block = block_length(reference)
-    scale = unit(means(reference, block))
+    scale = max(unit(means(reference, block)), extreme / block)
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite becomes −1
         x = means(live, block) / scale
     running = capital(np.where(np.isfinite(x), x, -1.0))

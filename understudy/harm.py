@@ -7,7 +7,7 @@ import numpy as np
 from understudy.case import Case
 from understudy.losses import both_losses
 from understudy.rules import Passed, Rule, Rules, missing
-from understudy.slices import FEWEST_ROWS, Slice, by_slice
+from understudy.slices import Slice, by_slice
 
 
 def sliced(case: Case) -> tuple[Slice, ...]:
@@ -26,7 +26,8 @@ def sliced(case: Case) -> tuple[Slice, ...]:
         raise ValueError("one of the two models did not answer every row with finite numbers")
     groups = {column: evidence.groups[column] for column in columns}
     served = evidence.champion_out is not None
-    return by_slice(candidate, champion, groups, protected=case.protected, judged=served)
+    labels = None if evidence.classes is None else evidence.labels
+    return by_slice(candidate, champion, groups, protected=case.protected, judged=served, labels=labels)
 
 
 def slices(case: Case) -> Rules:
@@ -51,4 +52,4 @@ def _in_words(tested: int, few: Sequence[Slice]) -> str:
         return worse
     protected = ", ".join(one.name for one in few if one.protected)
     which = f", so nothing is known where {protected}" if protected else ""
-    return f"{worse} {len(few)} with fewer than {FEWEST_ROWS} rows are only reported{which}."
+    return f"{worse} {len(few)} with too few rows are only reported{which}."

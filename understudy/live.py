@@ -13,24 +13,26 @@ What follows is at most one switch between two verdicts, and none where a person
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from understudy import promotion
 from understudy.calm import unrest
-from understudy.compare import LOSSES, MIN_ROWS, block_means
+from understudy.compare import LOSSES, MIN_ROWS, block_means, row_losses
 from understudy.eprocess import Standing, follow
 from understudy.evidence import Evidence
 from understudy.losses import paired
 from understudy.metrics import FloatArray
-from understudy.policy import OWN, Promotion
+from understudy.policy import OWN, Loss, Promotion
 from understudy.promotion import Wish
 from understudy.signature import Task
 from understudy.state import Model
 
 WORSE_BY = 3.0
 """Standard errors. Windows do not overlap, so that is an alarm in 700 windows of a champion that is what it was."""
+RARE = 10
+"""Rows of a class on the holdout from which on it has shown how two models differ there."""
 MILLISECOND = timedelta(milliseconds=1)
 KEY = "live-"
 """How the key of a promotion begins that labels decided."""
@@ -43,6 +45,11 @@ class Reference:
     serving: FloatArray
     other: FloatArray | None
     """None: the other version was not asked about these rows."""
+    extreme: float = 0.0
+    """Largest difference of a row's losses under any class, where the holdout has hardly any rows of one; inf: unknown.
+
+    Where one row in a hundred decides, a few hundred rows have not shown how far two models can differ.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +97,40 @@ def reference(
     Raises ValueError as `losses.paired` does.
     """
     candidate, champion = paired(policy, evidence)
+    extreme = extreme_of(policy, evidence)
     if evidence.candidate in serving:
-        return Reference(candidate, champion if evidence.champion in other else None)
+        return Reference(candidate, champion if evidence.champion in other else None, extreme)
     if evidence.champion in serving and champion is not None:
-        return Reference(champion, candidate if evidence.candidate in other else None)
+        return Reference(champion, candidate if evidence.candidate in other else None, extreme)
     return None
+
+
+def extreme_of(policy: Mapping[str, Any], evidence: Evidence) -> float:
+    """How far the losses of both can differ in one row, whatever its class; 0 where every class has enough rows."""
+    if evidence.classes is None or evidence.champion_out is None:
+        return 0.0
+    codes = evidence.labels[evidence.labels >= 0].astype(np.intp)
+    if np.bincount(codes, minlength=len(evidence.classes)).min() >= RARE:
+        return 0.0
+    name = loss_name(policy, evidence.task)
+    if is_own(name):
+        return float("inf")
+    worst = 0.0
+    for code in range(len(evidence.classes)):
+        labels = np.full(evidence.n, code, dtype=np.int64)
+        losses = [row_losses(cast(Loss, name), out, labels) for out in (evidence.candidate_out, evidence.champion_out)]
+        worst = max(worst, float(np.nanmax(np.abs(losses[0] - losses[1]))))
+    return worst
 
 
 def standing(known: Reference | None, scored: Scored) -> Standing | None:
     """How the pair stands; None where there is nothing to compare with."""
     if known is None or known.other is None or scored.other is None:
         return None
-    return follow(known.serving - known.other, scored.serving - scored.other)
+    if np.isinf(known.extreme):
+        why = f"The holdout has fewer than {RARE} rows of some class, and how far a loss of your own goes is not known."
+        return Standing(block=None, scale=None, rows=0, blocks=0, capital=1.0, crossed=None, reason=why)
+    return follow(known.serving - known.other, scored.serving - scored.other, extreme=known.extreme)
 
 
 def decision(known: Reference | None, scored: Scored) -> Standing | None:

@@ -4,13 +4,17 @@
     promotion on a verdict                   -->  the new champion and the one before
     switch: labels prefer the other          -->  the new champion alone, so that there is one between two retrains
     demotion                                 -->  the champion that came back, alone
+    another loss in the definition           -->  the same two, from the beginning
 
 A pair goes on until the next of these; what another gate refuses ends none, for it must not serve.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from understudy.events import Recorded, VerdictReached, VersionPromoted
+from understudy.events import ModelDefined, Recorded, VerdictReached, VersionPromoted
+from understudy.policy import OWN
 from understudy.state import Judgement, Pair
 
 
@@ -26,6 +30,22 @@ def after_verdict(pair: Pair | None, entry: Recorded, event: VerdictReached, *, 
         time=entry.time,
         why="refusal",
     )
+
+
+def after_definition(
+    pair: Pair | None, entry: Recorded, event: ModelDefined, *, before: Mapping[str, Any] | None, source: str | None
+) -> Pair | None:
+    """A pair is compared by one loss: with another one it begins anew.
+
+    `before`, `source`: the definition that was in force, and the digest of its source. What a function of the owner's
+    said of the holdout holds for that function only.
+    """
+    then, now = (((one or {}).get("promotion") or {}).get("loss") for one in (before, event.definition))
+    is_own = str(now).startswith(OWN)
+    if pair is None or (then == now and not (is_own and source != event.source_digest)):
+        return pair
+    evidence = None if is_own else pair.evidence
+    return replace(pair, position=entry.position, time=entry.time, settled_at=None, evidence=evidence)
 
 
 def after_refit(pair: Pair | None, entry: Recorded, version: str, of: str) -> Pair | None:

@@ -103,6 +103,9 @@ class Draft:
 
 def _defined(draft: Draft, entry: Recorded, event: ModelDefined) -> None:
     """A new definition may bring other columns: its first data are judged by themselves, and then again by the last."""
+    known = draft.model(event.model)
+    about = {"before": known.definition, "source": known.source_digest}
+    draft.pair(event.model, pairs.after_definition, entry, event, **about)
     draft.change(
         event.model,
         definition=event.definition,

@@ -10,7 +10,8 @@ With m slices, each judged at 5 %, some innocent candidate would be stopped near
 smallest beside 5 %/m, the next beside 5 %/(m − 1), and so on until one holds. However the slices depend on each other,
 a candidate that is worse in none of them is stopped in at most 5 % of cases.
 
-Under 200 rows hardly any harm would be found: such slices are reported and not judged.
+Under 200 rows hardly any harm would be found: such slices are reported and not judged. Nor are those in which fewer
+than 20 rows are not of the most frequent class: there a few rows decide, and t does not hold what it promises.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.compare import block_means, p_of, size
-from understudy.metrics import FloatArray
+from understudy.metrics import FloatArray, Labels
 
 FEWEST_ROWS = 200
+FEWEST_OTHERS = 20
+"""Rows of the rarer classes. Where the loss hangs on three rows of 300, means of blocks are no bell, and t no test."""
 BLOCK_ROWS = 5
 """The fewest that a block has, here as in the comparison."""
 LEVEL = 0.05
@@ -79,6 +82,7 @@ def by_slice(
     *,
     protected: Sequence[str] = (),
     judged: bool = True,
+    labels: Labels | None = None,
 ) -> tuple[Slice, ...]:
     """Compare two models in each slice.
 
@@ -86,6 +90,7 @@ def by_slice(
         candidate, champion: shape (n,), finite losses of the same rows, in time order.
         groups: column -> what each of the n rows says in it.
         protected: the columns among these that are protected attributes.
+        labels: shape (n,), the class of each row; None for a regression.
         judged: False where nothing served before, so that no slice can become worse: all are reported only.
     """
     found = [
@@ -95,7 +100,8 @@ def by_slice(
     ]
     if not judged:
         return tuple(replace(one, reason="Not judged: no champion serves these rows.") for one, _ in found)
-    return _holm([_tested(one, champion[rows] - candidate[rows]) for one, rows in found])
+    gains = champion - candidate
+    return _holm([_tested(one, gains[rows], None if labels is None else labels[rows]) for one, rows in found])
 
 
 def _slices(values: Sequence[str | None]) -> list[tuple[str | None, Places]]:
@@ -125,15 +131,23 @@ def _measured(
     )
 
 
-def _tested(one: Slice, gains: FloatArray) -> Slice:
-    """With its p, where it has enough rows."""
+def _tested(one: Slice, gains: FloatArray, labels: Labels | None) -> Slice:
+    """With its p, where it has enough rows, and enough of them are not what most of them are."""
     if one.n < FEWEST_ROWS:
         return one
+    if labels is not None and (others := _rarer(labels)) < FEWEST_OTHERS:
+        few = f"{others} of its rows are not of the most frequent class, at least {FEWEST_OTHERS} are needed"
+        return replace(one, reason=f"Not judged: {few}.")
     means = block_means(gains, one.n // BLOCK_ROWS)
     if _hang_together(means):
         means = block_means(gains)
     harm, error, blocks = -float(means.mean()), float(means.std(ddof=1)) / len(means) ** 0.5, len(means)
     return replace(one, blocks=blocks, p=p_of(harm, error, blocks))
+
+
+def _rarer(labels: Labels) -> int:
+    """Rows that are not of the most frequent class."""
+    return len(labels) - int(np.unique(labels, return_counts=True)[1].max())
 
 
 def _hang_together(means: FloatArray) -> bool:

@@ -15,6 +15,7 @@ from scheduled_task.tests.site import Site, working
 from tests.adapters.stream import at
 from tests.services import installation
 from understudy.adapters.judging_again import judged_again
+from understudy.adapters.sqlite_scores import SqliteScores
 from understudy.errors import Conflict
 from understudy.events import timestamp
 
@@ -130,7 +131,7 @@ def test_labels_are_weighed_by_the_loss_that_the_owner_wrote(site: Site) -> None
 
 
 def test_what_was_scored_is_not_scored_again_by_another_scheduler(site: Site) -> None:
-    name = "shared"
+    name = "scored"
     two_champions(site, name)
     served(site, name, turned(stream(60, first=2000)))
     scorings = [LiveScoring(site.settings, site.connect()) for _ in range(2)]
@@ -152,14 +153,32 @@ def test_rows_that_somebody_else_has_scored_meanwhile_are_refused(site: Site) ->
     if not site.events("version.promoted", name):
         two_champions(site, name)
     standing = site.api.get(f"/models/{name}/live")
-    body = {"pair": standing["pair"]["position"], "after": "0" * 25 + "/0", "until": standing["cursor"]}
+    body = {"pair": standing["pair"]["position"], "after": standing["cursor"], "until": standing["cursor"]}
     rows: dict[str, Any] = {"ids": [], "labels": [], "serving": [], "other": []}
+    site.api.post(f"/models/{name}/live", {**body, **rows})
 
-    if standing["rows"]:
-        with pytest.raises(Conflict, match="Somebody else"):
-            site.api.post(f"/models/{name}/live", {**body, **rows})
+    with pytest.raises(Conflict, match="Somebody else"):
+        site.api.post(f"/models/{name}/live", {**body, **rows, "after": "0" * 25 + "/0"})
     with pytest.raises(Conflict, match="is over"):
         site.api.post(f"/models/{name}/live", {**body, **rows, "pair": 1})
+
+
+def test_a_decision_that_a_kill_cut_off_is_made_at_the_next_look_without_a_new_label(site: Site) -> None:
+    name = "shared"
+    if not site.events("version.promoted", name):
+        two_champions(site, name)
+    standing = site.api.get(f"/models/{name}/live")
+    pair, cursor = standing["pair"]["position"], standing["cursor"]
+    scores = SqliteScores(site.installed.home / "var" / "records.db")
+    stored = [(f"{i:025x}/0", 1.0, 0.0) for i in range(300)]  # as if the API had died just after these were written
+    scores.add(name, pair, after=scores.cursor(name, pair), until=cursor, rows=stored)
+    scores.close()
+    assert site.api.get(f"/models/{name}/live")["due"]
+
+    LiveScoring(site.settings, site.connect()).look()
+
+    assert site.events("live.compared", name)[-1]["version"] == "1"
+    assert not site.api.get(f"/models/{name}/live")["due"]
 
 
 def test_a_champion_that_is_worse_than_it_was_with_nothing_better_at_hand_is_trained_anew(site: Site) -> None:

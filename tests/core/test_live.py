@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.core.cases import CANDIDATE, CHAMPION, evidence
+from tests.core.cases import CANDIDATE, CHAMPION, both, evidence
 from tests.core.test_pairs import REFUSED_BY, labels_say, pair, refused, two_champions
 from tests.given import HERE, History, defined, judged, registered, tried
 from understudy import Promotion, live, promotion
+from understudy.compare import row_losses
 from understudy.errors import NoGround
 from understudy.live import Reference, Scored
 
@@ -64,6 +65,40 @@ def test_labels_that_prefer_the_other_version_cross_and_those_that_do_not_never_
     assert none is not None
     assert found.crossed is not None
     assert none.crossed is None
+
+
+def rare(n: int, seed: int) -> tuple[Any, Any, Any]:
+    """Labels, one in a hundred of them true, and two models that are equally wrong in opposite ways."""
+    rng = np.random.default_rng(seed)
+    truth = np.clip(rng.gamma(2, 0.005, n), 0, 0.5)
+    labels = (rng.random(n) < truth).astype(int)
+    return labels, both(0.4 * truth), both(1.6 * truth)
+
+
+def test_where_hardly_any_row_tells_two_models_apart_an_equal_one_seldom_takes_over() -> None:
+    switched = []
+    for seed in range(100):
+        labels, low, high = rare(200, seed)
+        parts = {"labels": labels, "candidate_out": low, "champion_out": high, "first": 1400}
+        known = live.reference(POLICY, evidence(**parts), serving=[CHAMPION], other=[CANDIDATE])
+        later, low, high = rare(2000, 1000 + seed)
+        scored = Scored(*(row_losses("brier", out, later) for out in (high, low)))
+        found = live.standing(known, scored)
+        switched.append(found is not None and found.crossed is not None)
+        assert known is not None
+        assert (known.extreme > 0) == (min(labels.sum(), 200 - labels.sum()) < live.RARE)
+
+    assert sum(switched) <= 8
+
+
+def test_a_loss_of_ones_own_is_not_followed_where_a_class_is_rare() -> None:
+    known = Reference(losses(400), losses(400, seed=1), extreme=float("inf"))
+
+    found = live.standing(known, Scored(losses(2000, 0.4, seed=2), losses(2000, seed=3)))
+
+    assert found is not None
+    assert found.crossed is None
+    assert "not known" in (found.reason or "")
 
 
 def test_a_champion_that_is_what_it_was_is_not_in_decline_and_one_that_is_worse_is() -> None:

@@ -1,9 +1,17 @@
 """Which two versions labels compare, as the log tells it: after a promotion, a refusal, a refit and a switch."""
 
+from dataclasses import replace
 from typing import Any
 
 from tests.given import History, defined, judged, registered, tried
-from understudy.events import LiveCompared, PromotionStarted, VerdictReached, VersionPromoted, VersionRefitted
+from understudy.events import (
+    LiveCompared,
+    ModelDefined,
+    PromotionStarted,
+    VerdictReached,
+    VersionPromoted,
+    VersionRefitted,
+)
 from understudy.state import Pair, Stage
 
 REFUSED_BY = {"gates": [{"name": "data", "passed": True}, {"name": "comparison", "passed": False}]}
@@ -140,3 +148,28 @@ def test_an_override_without_shared_evidence_is_watched_alone() -> None:
     promoted(history, "3", how="override")
 
     assert (pair(history).other, pair(history).evidence) == (None, None)
+
+
+def with_loss(loss: str | None, source: str = "5" * 64) -> ModelDefined:
+    event = defined()
+    policy = {**event.definition["promotion"], "loss": loss}
+    return replace(event, definition={**event.definition, "promotion": policy}, source_digest=source)
+
+
+def test_a_pair_is_compared_by_one_loss_and_begins_anew_with_another() -> None:
+    history = two_champions()
+    before = pair(history)
+    history.add(with_loss(None), with_loss(None, "6" * 64))
+    assert pair(history) == before
+
+    history.add(with_loss("log_loss", "6" * 64))
+
+    assert pair(history) == replace(before, position=history.state.position, time=history.now)
+
+
+def test_another_function_under_the_same_name_is_another_loss_of_which_the_holdout_says_nothing() -> None:
+    history = two_champions()
+    history.add(with_loss("own:cost"))
+    history.add(with_loss("own:cost", "6" * 64))
+
+    assert (pair(history).position, pair(history).evidence) == (history.state.position, None)
