@@ -7,6 +7,7 @@ policy that is recorded. The rules: `understudy/live.py`.
 import logging
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastapi import APIRouter, Request
 from api.door import Door
 from api.schemas import LiveRows
 from api.service import Service, service_of
+from api.tally import Weighed
 from understudy import live, runs
 from understudy.adapters.cases import defined
 from understudy.calm import cools_down
@@ -46,11 +48,28 @@ def score(model: str, body: LiveRows, request: Request) -> dict[str, Any]:
     """Rows in the order of their predictions, each once: `after` is the cursor that `GET …/live` said."""
     service = service_of(request)
     pair = current(service.journal.catch_up(), model, body.pair)
+    check_places(body)
     rows = losses_of(service, model, pair, body)
-    start = None if service.scores.cursor(model, pair.position) is None else body.after
-    service.scores.add(model, pair.position, after=start, until=body.until, rows=rows)
+    known = service.scores.cursor(model, pair.position)
+    if known is None and body.after != str(start_of(pair)):
+        raise Conflict("Nothing of this pair is scored yet.", remedy="Begin where GET /models/{model}/live says.")
+    service.scores.add(model, pair.position, after=None if known is None else body.after, until=body.until, rows=rows)
     state = decided(service, model, pair)
-    return shown(service, state, model, pair)
+    return standing(model, request) if state.model(model).pair != pair else shown(service, state, model, pair)
+
+
+def check_places(body: LiveRows) -> None:
+    """Raise BadInput unless the ids are places in the records, in their order, between the two cursors."""
+    places = [Place.parse(text) for text in (body.after, *body.ids, body.until)]
+    known = [place for place in places if place is not None]
+    ordered = all(a < b for a, b in pairwise(known[:-1])) and known[-2:] == sorted(known[-2:])
+    if len(known) != len(places) or not ordered:
+        raise BadInput("The ids are no places in the records, in their order.", remedy="Send them as `…/labelled` did.")
+
+
+def start_of(pair: Pair) -> Place:
+    """The place before all predictions that the pair is compared on."""
+    return Place((pair.time - EPOCH) // live.MILLISECOND, "000000", 0, 0)
 
 
 def current(state: Registry, model: str, position: int) -> Pair:
@@ -88,7 +107,7 @@ def computed(service: Service, model: str, pair: Pair, body: LiveRows, out: Any)
         outputs, labels = arrays(said, out, body.labels)
         with np.errstate(invalid="ignore"):
             losses = row_losses(name, outputs, labels)  # type: ignore[arg-type]  # it is one of ours
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise BadInput(
             "The answers do not fit the signature of the champion.", remedy="Send them in its order."
         ) from error
@@ -108,9 +127,8 @@ def arrays(said: Any, out: list[Any], labels: list[Any]) -> tuple[FloatArray, An
 
 def decided(service: Service, model: str, pair: Pair) -> Registry:
     """Record what the labels say by now, where they say something."""
-    scored = service.tally.of(model, pair.position)
-    known = reference_of(service, service.journal.state, model, pair)
-    found, worse = live.decision(known, scored) if pair.settled_at is None else None, live.decline(known, scored)
+    now = weigh(service, service.journal.state, model, pair)
+    found, worse = now.decision if pair.settled_at is None else None, now.decline
     if found is None and worse is None:
         return service.journal.state
     digest = None if found is None else service.store.put(evidence(service, model, pair, found.rows))
@@ -189,12 +207,27 @@ def evidence(service: Service, model: str, pair: Pair, rows: int) -> bytes:
 
 def reference_of(service: Service, state: Registry, model: str, pair: Pair) -> live.Reference | None:
     """The losses on the holdout of the pair's verdict, or None where they cannot be had."""
-    if pair.evidence is None:
-        return None
+    return None if pair.evidence is None else referred(service, state, model, pair, pair.evidence)
+
+
+def gate_of(service: Service, state: Registry, model: str, pair: Pair) -> live.Reference | None:
+    """The champion's losses on the holdout of its own verdict: on a later one, it may be in decline already."""
+    own = state.version(model, pair.serving).judgement
+    if pair.evidence is None or own is None or own.live:
+        return reference_of(service, state, model, pair)
+    return referred(service, state, model, pair, own.evidence) or reference_of(service, state, model, pair)
+
+
+def weigh(service: Service, state: Registry, model: str, pair: Pair) -> Weighed:
+    known, gate = reference_of(service, state, model, pair), gate_of(service, state, model, pair)
+    return service.tally.weigh(model, pair.position, known, gate)
+
+
+def referred(service: Service, state: Registry, model: str, pair: Pair, digest: str) -> live.Reference | None:
     serving = tuple(digests(state, state.version(model, pair.serving)))
     other = () if pair.other is None else tuple(digests(state, state.version(model, pair.other)))
     policy = canonical_json(defined(state, model)["promotion"]).decode()
-    return service.references.get(pair.evidence, serving, other, policy)
+    return service.references.get(digest, serving, other, policy)
 
 
 def digests(state: Registry, version: Version) -> list[str]:
@@ -204,9 +237,8 @@ def digests(state: Registry, version: Version) -> list[str]:
 
 
 def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str, Any]:
-    scored, known = service.tally.of(model, pair.position), reference_of(service, state, model, pair)
-    found = live.standing(known, scored)
-    start = Place((pair.time - EPOCH) // live.MILLISECOND, "000000", 0, 0)
+    known, now = gate_of(service, state, model, pair), weigh(service, state, model, pair)
+    scored, found = now.scored, now.standing
     said = signature(service, state, model, pair)
     return {
         "model": model,
@@ -218,7 +250,7 @@ def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str
             "why": pair.why,
             "settled_at": pair.settled_at,
         },
-        "cursor": service.scores.cursor(model, pair.position) or str(start),
+        "cursor": service.scores.cursor(model, pair.position) or str(start_of(pair)),
         "loss": live.loss_name(defined(state, model)["promotion"], said["task"]),
         "classes": said["classes"],
         "evidence": pair.evidence,
@@ -228,15 +260,14 @@ def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str
         "other_loss": None if scored.other is None else mean(scored.other),
         "loss_on_holdout": None if known is None else mean(known.serving),
         "standing": None if found is None else found.to_json(),
-        "due": is_due(state, model, pair, known, scored),
+        "due": is_due(state, model, pair, now),
     }
 
 
-def is_due(state: Registry, model: str, pair: Pair, known: live.Reference | None, scored: live.Scored) -> bool:
+def is_due(state: Registry, model: str, pair: Pair, said: Weighed) -> bool:
     """Whether the rows say something that is not in the log: whoever stored them may have been killed just then."""
-    undecided = pair.settled_at is None and live.decision(known, scored) is not None
-    untold = (model, "train", declined(pair)) not in state.slots and live.decline(known, scored) is not None
-    return undecided or untold
+    undecided = pair.settled_at is None and said.decision is not None
+    return undecided or ((model, "train", declined(pair)) not in state.slots and said.decline is not None)
 
 
 def declined(pair: Pair) -> str:

@@ -5,12 +5,13 @@ A chore of the one process that keeps house for all. The decision is in the log,
 
 import logging
 import time
+from contextlib import suppress
 from threading import Event, Thread
 
 from api.journal import Journal
 from api.promoting import Promoter
 from understudy import live
-from understudy.errors import UnderstudyError
+from understudy.errors import Forbidden, NoGround, UnderstudyError
 from understudy.promotion import Wish
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,14 @@ class Switching:
             self._promoter.promote(wish)
             self._again_s.pop(wish.key, None)
         except UnderstudyError as error:
+            if isinstance(error, NoGround | Forbidden):
+                self._tell(wish, error.problem)
             self._again_s[wish.key] = time.monotonic() + AGAIN_S
             log.warning("The switch waits: %s", error, extra={"action": "switch.waits", "model": wish.model})
         except Exception:
             self._again_s[wish.key] = time.monotonic() + AGAIN_S
             log.exception("a switch met a bug", extra={"action": "bug"})
+
+    def _tell(self, wish: Wish, why: str) -> None:
+        with suppress(UnderstudyError):
+            self._journal.decide(lambda state, now: live.stuck(state.model(wish.model), wish, why))

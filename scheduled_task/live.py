@@ -32,6 +32,8 @@ PAGE = 1000
 PAGES = 50
 """In a row, before other models have their turn."""
 OWN_WITHIN_S = 60.0
+MOST_ROWS = 500_000
+"""Of one pair: what has not shown by then would not matter, and rows cost room."""
 
 Item = Mapping[str, Any]
 
@@ -72,7 +74,7 @@ class LiveScoring:
     def _score(self, name: str) -> None:
         standing = self._api.get(f"/models/{name}/live")
         for _ in range(PAGES):
-            if standing["pair"] is None:
+            if standing["pair"] is None or standing["pair"]["settled_at"] or standing["rows"] >= MOST_ROWS:
                 return
             page = self._api.get(f"/models/{name}/labelled", after=standing["cursor"], limit=PAGE)
             if not page["items"] and not standing["due"]:

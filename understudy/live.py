@@ -21,6 +21,7 @@ from understudy import promotion
 from understudy.calm import unrest
 from understudy.compare import LOSSES, MIN_ROWS, block_means, row_losses
 from understudy.eprocess import Standing, follow
+from understudy.events import AttentionNeeded
 from understudy.evidence import Evidence
 from understudy.losses import paired
 from understudy.metrics import FloatArray
@@ -30,7 +31,8 @@ from understudy.signature import Task
 from understudy.state import Model
 
 WORSE_BY = 3.0
-"""Standard errors. Windows do not overlap, so that is an alarm in 700 windows of a champion that is what it was."""
+"""Standard errors. Of a champion that is what it was, one window in some 400 rings where rows are independent, and more
+where they depend on each other for longer than a block. Windows do not overlap: each is looked at once."""
 RARE = 10
 """Rows of a class on the holdout from which on it has shown how two models differ there."""
 MILLISECOND = timedelta(milliseconds=1)
@@ -64,8 +66,9 @@ class Scored:
 class Decline:
     """A window in which the champion was worse than on its holdout."""
 
+    since: int
     until: int
-    """Rows up to the end of that window."""
+    """Places of the first row of that window, and of the first one after it."""
     loss: float
     before: float
     errors: float
@@ -73,7 +76,7 @@ class Decline:
 
     @property
     def words(self) -> str:
-        now = f"its loss on the newest of {self.until} labelled predictions is {self.loss:.4g}"
+        now = f"its loss on labelled predictions {self.since + 1} to {self.until} is {self.loss:.4g}"
         return f"{now}, and was {self.before:.4g} when it was judged: {self.errors:.1f} standard errors more"
 
 
@@ -154,7 +157,7 @@ def decline(known: Reference | None, scored: Scored) -> Decline | None:
         loss, own = mean_and_error(window)
         spread = float(np.hypot(error, own))
         if spread > 0 and loss - before > WORSE_BY * spread:
-            return Decline(end, loss, before, (loss - before) / spread)
+            return Decline(end - length, end, loss, before, (loss - before) / spread)
     return None
 
 
@@ -202,3 +205,13 @@ def switch(model: Model, now: datetime) -> Switch | None:
         expects=pair.serving,
     )
     return Switch("switch", wish.reason, wish)
+
+
+def stuck(model: Model, wish: Wish, why: str) -> tuple[AttentionNeeded, ...]:
+    """Tell a person, once, that what labels call for cannot be done."""
+    since = 0 if model.pair is None else model.pair.settled_at or 0
+    said = f"What labels of predictions call for cannot be done: {why}"
+    if any(note.position > since and note.reason == said for note in model.attention):
+        return ()
+    remedy = f"Look at version {wish.version}; promote another one by its id, with a reason."
+    return (AttentionNeeded(model=model.name, version=wish.version, run=None, reason=said, remedy=remedy),)

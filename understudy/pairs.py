@@ -19,8 +19,13 @@ from understudy.state import Judgement, Pair
 
 
 def after_verdict(pair: Pair | None, entry: Recorded, event: VerdictReached, *, shadows: bool) -> Pair | None:
-    """`shadows`: whether nothing but the comparison speaks against the version."""
+    """`shadows`: whether nothing but the comparison speaks against the version.
+
+    What labels have decided already is carried out first.
+    """
     if not shadows or event.champion is None:
+        return pair
+    if pair is not None and pair.settled_at is not None and pair.serving == event.champion:
         return pair
     return Pair(
         serving=event.champion,

@@ -238,7 +238,7 @@ def test_a_training_that_could_not_be_promoted_yet_is_not_asked_for_yet() -> Non
         candidate(history, version)
         carry_out(history, Wish(model="rain", version=version, key=version, by="scheduler"))
     carry_out(history, way_back(history.state.model("rain"), "it raised"))
-    pair, worse = history.state.model("rain").pair, Decline(until=200, loss=0.4, before=0.2, errors=5.0)
+    pair, worse = history.state.model("rain").pair, Decline(since=0, until=200, loss=0.4, before=0.2, errors=5.0)
     assert pair is not None
 
     assert retrained(history.state, "rain", pair, worse, history.now) == []

@@ -206,3 +206,17 @@ def test_the_api_promotes_nothing_that_no_labels_speak_for() -> None:
 
     with pytest.raises(NoGround, match="No labels"):
         promotion.start(history.state, wish, history.now, HERE)
+
+
+def test_a_switch_that_cannot_be_made_is_told_once() -> None:
+    history = settled()
+    found = live.switch(history.state.model("rain"), history.now)
+    assert found is not None
+    assert found.wish is not None
+
+    for _ in range(2):
+        history.add(*live.stuck(history.state.model("rain"), found.wish, "Its trial failed."))
+
+    assert [note.reason for note in history.state.model("rain").attention] == [
+        "What labels of predictions call for cannot be done: Its trial failed."
+    ]

@@ -135,6 +135,19 @@ def test_what_labels_prefer_passes_and_after_the_switch_the_champion_is_watched_
     assert pair(history).evidence is not None
 
 
+def test_a_refusal_in_between_does_not_make_forget_what_labels_have_decided() -> None:
+    history = two_champions()
+    history.add(labels_say("1", "2", pair(history).position))
+    decided = pair(history)
+    history.add(registered("3"), tried("3"), refused("3", "2", REFUSED_BY))
+
+    assert pair(history) == decided
+
+    promoted(history, "1", how="demotion")
+
+    assert (pair(history).why, pair(history).evidence) == ("switch", decided.evidence)
+
+
 def test_after_a_way_back_nothing_is_compared_until_the_next_verdict() -> None:
     history = two_champions()
     promoted(history, "1", how="demotion")
