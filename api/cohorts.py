@@ -12,7 +12,7 @@ from understudy.errors import UnderstudyError
 from understudy.events import AttentionNeeded
 from understudy.evidence import Evidence
 from understudy.label_quality import doubt
-from understudy.maturity import Curve, closed_ms, learn, parts, ripe_ms
+from understudy.maturity import Curve, closed_ms, mostly_late, parts, ripe_ms, slowest
 from understudy.ports import ArtifactStore, Labels
 from understudy.signature import Value
 from understudy.state import Model
@@ -53,13 +53,15 @@ class Cohorts:
         """Close what is mature by now. Raises StorageUnavailable."""
         now_ms = self._now_ms()
         seen = self._labels.delays(model, since_ms=now_ms - LOOK_BACK_MS, now_ms=now_ms, most=MOST_DELAYS)
-        curve = learn(seen, now_ms=now_ms)
+        if mostly_late(seen):
+            self._tell_of_late(model)
+        curve = slowest(seen, now_ms=now_ms)
         before, ripe = self._labels.closed_ms(model), ripe_ms(curve, now_ms=now_ms)
         if curve is not None and ripe is not None:
-            since_ms = min(at for at, _ in seen) - 1 if before is None else before
+            since_ms = min(one.predicted_ms for one in seen) - 1 if before is None else before
             until_ms = self._mature(model, curve, since_ms, ripe, known=before is not None)
             if until_ms is not None:
-                self._close(model, until_ms)
+                self._close(model, since_ms, until_ms)
         return Standing(self._labels.closed_ms(model), curve)
 
     def _mature(self, model: str, curve: Curve, since_ms: int, ripe: int, *, known: bool) -> int | None:
@@ -74,14 +76,14 @@ class Cohorts:
         usual = self._labels.cohort(model, since_ms=until_ms - length_ms, until_ms=until_ms)
         return min(1.0, usual.labelled / usual.requests) if usual.requests else 0.0
 
-    def _close(self, model: str, until_ms: int) -> None:
-        why = self._doubt(model, until_ms)
+    def _close(self, model: str, since_ms: int, until_ms: int) -> None:
+        why = self._doubt(model, since_ms, until_ms)
         if self._labels.close_until(model, until_ms, doubt=why) and why is not None:
-            self._tell(model, why)
+            self._tell_of_doubt(model, why)
 
-    def _doubt(self, model: str, until_ms: int) -> str | None:
-        """Why nothing should be judged by the newest labels up to then."""
-        sample, before = self._labels.sample(model, until_ms=until_ms, most=MOST_LABELS)
+    def _doubt(self, model: str, since_ms: int, until_ms: int) -> str | None:
+        """Why nothing should be judged by the labels of what is closed now."""
+        sample, before = self._labels.sample(model, since_ms=since_ms, until_ms=until_ms, most=MOST_LABELS)
         known = self._journal.state.models.get(model)
         holdout = [] if known is None else self._holdout(known)
         numbers = all(isinstance(label, float | int) and not isinstance(label, bool) for label in sample.labels)
@@ -102,19 +104,28 @@ class Cohorts:
                 return []
         return self._holdouts[digest]
 
-    def _tell(self, model: str, why: str) -> None:
-        note = AttentionNeeded(
-            model=model,
-            version=None,
-            run=None,
-            reason=f"Nothing is judged by the newest labels of {model}: {why}.",
-            remedy="Find out which source is wrong; what it sends from then on is judged by again. See GET "
-            f"/models/{model}/labelled?labels=any.",
+    def _tell_of_doubt(self, model: str, why: str) -> None:
+        reason = f"Nothing is judged by the newest labels of {model}: {why}."
+        remedy = (
+            "Find out which source is wrong; what it sends from then on is judged by again. See GET "
+            f"/models/{model}/labelled?labels=any."
         )
+        self._tell(model, reason, remedy)
+
+    def _tell_of_late(self, model: str) -> None:
+        """Once: while a note of it is at hand there is no other."""
+        reason = f"Most of the newest labels of {model} came after their rows were closed: nothing is judged by them."
+        remedy = "Nothing needs to be done if labels go on to come: how long they take is known by now."
+        known = self._journal.state.models.get(model)
+        if known is not None and all(note.reason != reason for note in known.attention):
+            self._tell(model, reason, remedy)
+
+    def _tell(self, model: str, reason: str, remedy: str) -> None:
+        note = AttentionNeeded(model=model, version=None, run=None, reason=reason, remedy=remedy)
         try:
             self._journal.decide(lambda state, now: [note])
-        except UnderstudyError as error:  # it is withheld all the same
-            log.warning("%s %s", note.reason, error, extra={"action": "labels.doubted", "model": model})
+        except UnderstudyError as error:  # what it says is so all the same
+            log.warning("%s %s", note.reason, error, extra={"action": "labels.untold", "model": model})
 
 
 def task_of(model: Model) -> str | None:

@@ -5,10 +5,15 @@ something else, or the same source changes what it said. And labels that are dis
 the holdout, and otherwise too than those that were judged last: the world moves, but seldom so far in one step.
 
 What fails is not judged by; nothing is thrown away. The limits are wide, since a world that moves is what labels are
-there to show: they stop a column that was mixed up, classes that were swapped, a source that says the same of every
-row, a second source that contradicts the first. Labels that are wrong at random, one in ten say, show no sign. They
-cost two models alike, so that a comparison takes longer; but noise like that is kind to the model that is less sure of
-itself, and between two models that differ in little else than that it can decide.
+there to show: they stop a source that says the same of every row, a second source that contradicts the first, a column
+that was mixed up with one of other values.
+
+They do not stop two classes that were swapped, unless one was rare, below a fifth say: shares of 0.3 and 0.7 are not
+far enough apart, and those of a half are the same. Nor are labels asked whether they agree with what was predicted:
+where a world has turned over they do not, and that a model is wrong is what they are there to say. Swapped labels meet
+the live comparison as such a world. Labels that are wrong at random, one in ten say, show no sign either. They cost two
+models alike, so that a comparison takes longer; but noise like that is kind to the model that is less sure of itself,
+and between two models that differ in little else than that it can decide.
 """
 
 import math
@@ -31,7 +36,7 @@ the differences of their shares, for numbers the greatest difference of the shar
 
 @dataclass(frozen=True)
 class Sample:
-    """Labels of rows that are about to be judged."""
+    """Labels of rows that are about to be judged; where those are fewer than FEWEST, some before them too."""
 
     labels: Sequence[Value]
     """One a row: the one that counts."""

@@ -7,16 +7,23 @@ so each delay counts among those predictions alone that are old enough to have s
 data of Lynden-Bell, 1971; actuaries call it the chain ladder). Of labels that never come nothing is seen: the curve
 speaks of those that do come, and nobody waits for the others for ever.
 
-A second look is taken at the cohort itself: where labels stay away that used to come, it waits on, up to a limit.
-Closed once is closed: what was judged does not change afterwards.
+Each source has its own delay, and the slowest of them decides: fast labels, of a smoke test or of a client that
+labels its own answers, say nothing about when the others come.
+
+A second look is taken at the cohort itself: where labels stay away that used to come, it waits on, up to a limit. Where
+hardly any has come, no delay of other labels says for how long. Closed once is closed: what was judged does not change.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from understudy.label_quality import FEWEST as LOOKED_AT
 
 MATURE = 0.9
 """Share of its final labels with which a cohort is judged."""
@@ -26,6 +33,11 @@ HISTORY = 3.0
 """Predictions must reach back so many times the age at which they are mature: or the slowest were not seen yet."""
 PATIENCE = 3.0
 """Times the age at which 99 % of the labels are there: then a cohort without its labels is closed all the same."""
+LACKING_MS = 2 * 24 * 3_600_000
+"""A cohort that has no label, or less than half as many as usual, is waited for so long at least: what the labels of
+other cohorts took says nothing of these. The labels of a day that a nightly batch brings are less than two days old."""
+OWN_CURVE = 0.05
+"""Share of the labels from which a source has a curve of its own."""
 LEAST_AGE_MS = 500
 """A record is written by then."""
 FEWEST_REQUESTS = 30
@@ -45,6 +57,17 @@ class Cohort:
     requests: int
     labelled: int
     """Of them, so far."""
+    rows: int
+    """That have a label; a request may have many."""
+
+
+class Delay(NamedTuple):
+    """The first label that a source gave to a row."""
+
+    source: str
+    predicted_ms: int
+    arrived_ms: int
+    late: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +114,26 @@ def learn(seen: Sequence[tuple[int, int]], *, now_ms: int) -> Curve | None:
     return Curve(distinct, shares, able.astype(np.int64), int(waited.max()), len(delays))
 
 
+def slowest(seen: Sequence[Delay], *, now_ms: int) -> Curve | None:
+    """The curve of the slowest source; those with few labels are one source together. None: there are no labels."""
+    counts = Counter(one.source for one in seen)
+    enough = max(FEWEST, OWN_CURVE * len(seen))
+    groups: dict[str | None, list[tuple[int, int]]] = {}
+    for one in seen:
+        group = one.source if counts[one.source] >= enough else None
+        groups.setdefault(group, []).append((one.predicted_ms, one.arrived_ms))
+    large = [group for group in groups.values() if len(group) >= enough]
+    everything = [(one.predicted_ms, one.arrived_ms) for one in seen]
+    curves = [learn(group, now_ms=now_ms) for group in large or [everything]]
+    return max((one for one in curves if one is not None), key=lambda one: one.age_ms(MATURE), default=None)
+
+
+def mostly_late(seen: Sequence[Delay]) -> bool:
+    """Whether most of the labels that came last came when their rows were closed."""
+    newest = sorted(seen, key=lambda one: one.arrived_ms)[-5 * FEWEST :]
+    return len(newest) >= FEWEST and 2 * sum(one.late for one in newest) > len(newest)
+
+
 def ripe_ms(curve: Curve | None, *, now_ms: int) -> int | None:
     """Predictions up to then have had the time that labels take; None: that is not known yet."""
     if curve is None or not curve.is_settled():
@@ -107,17 +150,33 @@ def parts(since_ms: int, until_ms: int) -> list[tuple[int, int]]:
 def closed_ms(cohorts: Sequence[Cohort], curve: Curve, *, level: float, now_ms: int) -> int | None:
     """Until when predictions are closed: the end of the last cohort before the first that waits. None: nothing is.
 
+    Some requests without a label hold up nobody (`lacks`), and are not closed for themselves: labelled ones behind them
+    close them, or their age.
+
     Args:
         cohorts: ripe by their age, without a gap between them.
         level: share of the requests that have a label, in what is closed already; 0: that is not known.
     """
     patience_ms = PATIENCE * max(curve.age_ms(0.99), LEAST_AGE_MS)
+    longest_ms = max(patience_ms, LACKING_MS)
+    few = sum(cohort.rows for cohort in cohorts) < LOOKED_AT
     found = None
     for cohort in cohorts:
-        if not is_complete(cohort, level) and now_ms - cohort.until_ms < patience_ms:
+        age_ms = now_ms - cohort.until_ms
+        if age_ms < longest_ms and lacks(cohort, level):
             break
-        found = cohort.until_ms
+        if age_ms < patience_ms and (few or not is_complete(cohort, level)):
+            break
+        if cohort.labelled or age_ms >= longest_ms:
+            found = cohort.until_ms
     return found
+
+
+def lacks(cohort: Cohort, level: float) -> bool:
+    """Whether hardly any label has come, so that nothing says when the others will."""
+    if cohort.requests < FEWEST_REQUESTS:
+        return False
+    return not cohort.labelled or (not is_complete(cohort, level) and 2 * cohort.labelled < level * cohort.requests)
 
 
 def is_complete(cohort: Cohort, level: float) -> bool:

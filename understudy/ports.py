@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the core never needs pandas to decide something, nor numpy 
     from understudy.errors import UnderstudyError
     from understudy.label_quality import Sample
     from understudy.labels import Answered, Given, Labelled, Outcome, Place, Request
-    from understudy.maturity import Cohort
+    from understudy.maturity import Cohort, Delay
     from understudy.records import Chunk, Gap, Keyed, Progress, Record
     from understudy.signature import Value
 
@@ -159,14 +159,20 @@ class Labels(Protocol):
         With a `doubt`, nothing is judged by what is closed now; True where that begins, and does not go on.
         """
 
-    def sample(self, model: str, *, until_ms: int, most: int) -> "tuple[Sample, list[Value]]":
-        """The newest `most` labels up to then that are not late; and as many before them, of what is not in doubt."""
+    def sample(self, model: str, *, since_ms: int, until_ms: int, most: int) -> "tuple[Sample, list[Value]]":
+        """Labels of rows after `since_ms` and up to `until_ms` that are not late, and `most` before of what is judged.
 
-    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[tuple[int, int]]:
-        """Of about `most` labels, spread over the time since then: when their rows were answered, when they came."""
+        The newest `most` of them; where they are fewer than `label_quality.FEWEST`, so many, whatever their rows.
+        """
+
+    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> "list[Delay]":
+        """Of about `most` labels, the first of each source for a row; spread over the time since then."""
 
     def cohort(self, model: str, *, since_ms: int, until_ms: int) -> "Cohort":
-        """How many requests there were after `since_ms` and up to `until_ms`, and how many have a label."""
+        """How many requests there were after `since_ms` and up to `until_ms`, and how many have a label.
+
+        By the time of their records: those that were written together with the first of them may count as labelled.
+        """
 
     def trim(self) -> int:
         """Drop labels and keys of records that are gone; return how many."""

@@ -13,8 +13,9 @@ from tests.recorded import PROCESS, batch, call, chunk, in_chunks, minute, signa
 from understudy.adapters.sqlite_labels import SqliteLabels
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.errors import Conflict, StorageUnavailable
+from understudy.label_quality import FEWEST
 from understudy.labels import Answered, Given, Labelled, Place, request_of
-from understudy.maturity import Cohort
+from understudy.maturity import Cohort, Delay
 from understudy.ports import Labels, Records
 from understudy.records import Identity, Keyed
 from understudy.signature import Value
@@ -162,19 +163,31 @@ def test_a_stretch_in_doubt_is_not_judged_and_it_is_told_once(records: Records, 
     assert told(judged(labels, until=7)) == [(0, 1), (1, 1), (6, 1)]
 
 
-def test_a_sample_is_the_newest_labels_and_those_before_them_that_are_not_in_doubt(
+def test_a_sample_is_what_is_about_to_be_judged_and_what_was_before_it_but_for_what_is_in_doubt(
     records: Records, labels: Labels
 ) -> None:
-    answer(records, range(6))
-    labels.add([given(number, number % 2) for number in range(6)], now_ms=minute(9))
-    labels.add([given(5, 0), given(4, 0, source="lab")], now_ms=minute(9))
-    labels.close_until("rain", minute(0))
-    labels.close_until("rain", minute(1), doubt="odd")
+    new = FEWEST + 10
+    answer(records, range(6 + new))
+    labels.add([given(number, number % 2) for number in range(6)], now_ms=LATER)
+    labels.add([given(6 + i, i % 3) for i in range(new)], now_ms=LATER)
+    labels.add([given(6, 1), given(7, 1, source="lab")], now_ms=LATER)
+    labels.close_until("rain", minute(3))
+    labels.close_until("rain", minute(5), doubt="odd")
 
-    sample, before = labels.sample("rain", until_ms=minute(5), most=5)
+    sample, before = labels.sample("rain", since_ms=minute(5), until_ms=LATER, most=1_000)
 
-    assert (list(sample.labels), sample.disputed) == ([0, 0, 1], 1)
-    assert before == [0, 0]
+    assert list(sample.labels)[::-1] == [1, *(i % 3 for i in range(1, new))]
+    assert (sample.disputed, before) == (1, [1, 0, 1, 0])
+
+
+def test_where_little_is_about_to_be_judged_the_sample_reaches_back(records: Records, labels: Labels) -> None:
+    answer(records, range(80))
+    labels.add([given(number, int(number >= 70)) for number in range(80)], now_ms=LATER)
+
+    sample, before = labels.sample("rain", since_ms=minute(69), until_ms=LATER, most=1_000)
+
+    assert list(sample.labels) == [1] * 10 + [0] * (FEWEST - 10)
+    assert len(before) == 80 - FEWEST
 
 
 def test_rows_are_listed_as_they_were_answered_page_by_page(records: Records, labels: Labels) -> None:
@@ -273,16 +286,22 @@ def test_rows_with_a_key_and_no_label_are_listed(records: Records, labels: Label
     assert labels.unlabelled("bike_demand", after=None, limit=2) == []
 
 
-def test_delays_are_those_of_first_labels_from_all_of_the_time(records: Records, labels: Labels) -> None:
+def test_delays_are_those_of_first_labels_of_each_source_from_all_of_the_time(records: Records, labels: Labels) -> None:
     answer(records, range(30))
-    for delay in (3, 5):
+    for delay, label in ((3, 1), (5, 1), (6, 0)):
         for number in range(30):
-            labels.add([given(number, delay % 2, source=str(delay))], now_ms=minute(number + delay))
+            given_then = given(number, label, source=str(min(delay, 5)))
+            labels.add([given_then], now_ms=minute(number + delay))
+    labels.close_until("rain", minute(30))
+    labels.add([given(20, source="late")], now_ms=minute(60))
 
     seen = labels.delays("rain", since_ms=0, now_ms=minute(60), most=400)
 
-    assert seen == [(minute(number), minute(number + 3)) for number in range(30)]
-    assert len(labels.delays("rain", since_ms=minute(20), now_ms=minute(60), most=400)) == 10
+    assert sorted(seen) == sorted(
+        [Delay(str(of), minute(number), minute(number + of), False) for number in range(30) for of in (3, 5)]
+        + [Delay("late", minute(20), minute(60), True)]
+    )
+    assert len(labels.delays("rain", since_ms=minute(21), now_ms=minute(60), most=400)) == 18
     assert labels.delays("bike_demand", since_ms=0, now_ms=minute(60), most=400) == []
 
 
@@ -291,7 +310,17 @@ def test_a_cohort_counts_requests_and_those_that_have_a_label(records: Records, 
     answer(records, range(10), model="bike_demand", process="000000")
     labels.add([given(2), given(3), given(3, 0), given(8)], now_ms=LATER)
 
-    assert labels.cohort("rain", since_ms=minute(2), until_ms=minute(6)) == Cohort(minute(2), minute(6), 4, 1)
+    assert labels.cohort("rain", since_ms=minute(2), until_ms=minute(6)) == Cohort(minute(2), minute(6), 4, 1, rows=1)
+
+
+def test_a_cohort_that_begins_within_a_chunk_knows_the_labels_of_all_of_it(records: Records, labels: Labels) -> None:
+    start = minute(0)
+    records.append([chunk(*(batch(i, [[1, 2], [3, 4]], ms=start + 10 * i) for i in range(50)))])
+    labels.add([given(i, ms=start + 10 * i, row=row) for i in range(50) for row in range(2)], now_ms=LATER)
+
+    found = labels.cohort("rain", since_ms=start + 445, until_ms=start + 500)
+
+    assert (found.requests, found.labelled, found.rows) == (50, 50, 10)
 
 
 def test_labels_outlive_the_process_that_stored_them(tmp_path: Path) -> None:

@@ -31,6 +31,14 @@ def test_labels_of_another_world_are_doubted(wrong: list[Value]) -> None:
     assert "distributed quite otherwise" in str(of(wrong))
 
 
+@pytest.mark.parametrize(("share", "noticed"), [(0.1, True), (0.3, False), (0.5, False)])
+def test_swapped_classes_are_noticed_only_where_one_was_rare(share: float, noticed: bool) -> None:
+    """The limit that docs/decisions/0030-labels.md names: the other ones look like a world that has turned over."""
+    swapped = [1 - int(label or 0) for label in labels(FEWEST, share, 1)]
+
+    assert (of(swapped, 0, labels(700, share)) is not None) is noticed
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.6])
 def test_a_world_that_moves_is_judged_by(share: float) -> None:
     assert of(labels(1000, share, 1)) is None

@@ -10,14 +10,19 @@ from understudy.maturity import (
     COHORTS,
     FEWEST,
     HISTORY,
+    LACKING_MS,
     LEAST_AGE_MS,
     Cohort,
     Curve,
+    Delay,
     closed_ms,
     is_complete,
+    lacks,
     learn,
+    mostly_late,
     parts,
     ripe_ms,
+    slowest,
 )
 
 HOUR = 3_600_000
@@ -116,7 +121,7 @@ def test_a_mature_cohort_has_nine_tenths_of_the_labels_that_it_will_have() -> No
 
 
 def cohort(number: int, labelled: int, requests: int = 100) -> Cohort:
-    return Cohort(number * HOUR, (number + 1) * HOUR, requests, labelled)
+    return Cohort(number * HOUR, (number + 1) * HOUR, requests, labelled, rows=labelled)
 
 
 SHORT = curve_of(seen(1000, 100 * HOUR, exponential(HOUR / 2)), 100 * HOUR)
@@ -133,7 +138,80 @@ def test_a_cohort_whose_labels_stay_away_is_waited_for_and_those_behind_it_too()
 def test_a_cohort_whose_labels_never_come_blocks_nobody_for_ever() -> None:
     cohorts = [cohort(0, 80), cohort(1, 0), cohort(2, 80)]
 
-    assert closed_ms(cohorts, SHORT, level=0.8, now_ms=2 * HOUR + 4 * SHORT.age_ms(0.99)) == 3 * HOUR
+    assert closed_ms(cohorts, SHORT, level=0.8, now_ms=2 * HOUR + 4 * SHORT.age_ms(0.99)) == HOUR
+    assert closed_ms(cohorts, SHORT, level=0.8, now_ms=2 * HOUR + LACKING_MS) == 3 * HOUR
+
+
+def delays(n: int, after_ms: int, source: str, *, late: bool = False, first_ms: int = 0) -> list[Delay]:
+    """One a second."""
+    return [Delay(source, first_ms + i * 1_000, first_ms + i * 1_000 + after_ms, late) for i in range(n)]
+
+
+@pytest.mark.fault(75)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_labels_that_come_a_day_later_are_on_time_after_twenty_that_came_at_once(level: float) -> None:
+    """A smoke test, and then a day of traffic without a label; looked at by the way, and after a pause."""
+    at_once = delays(20, 100, "feedback")
+    for now in (60_000, HOUR, DAY):
+        curve = slowest(at_once, now_ms=now)
+        assert curve is not None
+        assert curve.is_settled()
+        for since in (19_000, now - 10_000):
+            for requests in (3, 1_000):
+                unlabelled = [Cohort(a, b, requests, 0, 0) for a, b in parts(since, now - LEAST_AGE_MS)]
+                assert closed_ms(unlabelled, curve, level=level, now_ms=now) is None
+
+
+def test_some_requests_that_nobody_labels_hold_up_nobody() -> None:
+    cohorts = [cohort(0, 0, requests=3), cohort(1, 60), cohort(2, 0, requests=3)]
+
+    assert closed_ms(cohorts, SHORT, level=1.0, now_ms=3 * HOUR + 4 * SHORT.age_ms(0.99)) == 2 * HOUR
+
+
+def test_a_cohort_that_has_half_as_many_labels_as_usual_is_waited_for_for_days_only_below_that() -> None:
+    assert lacks(cohort(0, 39), 0.8)
+    assert not lacks(cohort(0, 41), 0.8)
+    assert not lacks(cohort(0, 1), 0.0)
+    assert lacks(cohort(0, 0), 0.0)
+
+
+def test_cohorts_are_held_open_until_there_are_labels_enough_to_be_looked_at_or_patience_is_over() -> None:
+    few, enough = [cohort(0, 20, requests=20), cohort(1, 20, requests=20)], [cohort(0, 30), cohort(1, 30)]
+    over = 2 * HOUR + 4 * SHORT.age_ms(0.99)
+
+    assert closed_ms(few, SHORT, level=0.0, now_ms=2 * HOUR) is None
+    assert closed_ms(few, SHORT, level=0.0, now_ms=over) == 2 * HOUR
+    assert closed_ms(enough, SHORT, level=0.0, now_ms=2 * HOUR) == 2 * HOUR
+
+
+@pytest.mark.parametrize(("slow", "decides"), [(10, False), (49, False), (60, True)])
+def test_the_slowest_source_decides_that_has_a_twentieth_of_the_labels(slow: int, decides: bool) -> None:
+    seen = delays(950, 100, "shop") + delays(slow, DAY, "lab")
+
+    curve = slowest(seen, now_ms=10 * DAY)
+
+    assert curve is not None
+    assert (curve.age_ms(0.9) >= DAY) is decides
+    assert slowest([], now_ms=0) is None
+
+
+def test_sources_with_few_labels_are_one_source_together() -> None:
+    seen = [one for i in range(4) for one in delays(6, HOUR + i, f"source {i}")]
+
+    curve = slowest(seen, now_ms=DAY)
+
+    assert curve is not None
+    assert curve.labels == 24
+    assert curve.is_settled()
+
+
+def test_most_labels_are_late_where_most_of_those_are_that_came_last() -> None:
+    before = delays(1_000, 100, "shop")
+
+    assert mostly_late(delays(20, 100, "shop") + delays(60, DAY, "shop", late=True))
+    assert mostly_late(before + delays(60, DAY, "shop", late=True))
+    assert not mostly_late(before + delays(40, DAY, "shop", late=True))
+    assert not mostly_late(delays(19, 100, "shop", late=True))
 
 
 def test_a_share_that_chance_explains_is_complete_and_few_requests_say_nothing() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from understudy.adapters import sqlite
 from understudy.adapters.sqlite_chunks import AT_ONCE, SqliteChunks
 from understudy.errors import UnderstudyError
-from understudy.label_quality import Sample
+from understudy.label_quality import FEWEST, Sample
 from understudy.labels import Answered, Fact, Given, Labelled, Outcome, Place, Request, read, weigh
-from understudy.maturity import Cohort
+from understudy.maturity import Cohort, Delay
 from understudy.recorded_rows import calls_in, places, spans
 from understudy.recorded_rows import read as rows_of
 from understudy.records import SPAN_MS, Chunk, moment_of
@@ -61,15 +61,20 @@ ORDER BY ms DESC, process DESC, number DESC, row DESC, arrival DESC LIMIT :most
 """
 FIRST_MS = "SELECT min(ms) FROM labels WHERE model = ?"
 DELAYS = """
-SELECT ms, min(arrived_ms) FROM (
-    SELECT ms, process, number, row, arrived_ms FROM labels
+SELECT source, ms, min(arrived_ms), late FROM (
+    SELECT ms, process, number, row, source, arrived_ms, late FROM labels
     WHERE model = ? AND ms BETWEEN ? AND ? ORDER BY ms, process, number, row LIMIT ?
-) GROUP BY ms, process, number, row
+) GROUP BY ms, process, number, row, source
 """
-REQUESTS_IN = "SELECT coalesce(sum(requests), 0) FROM chunks WHERE model = ? AND until_ms > ? AND until_ms <= ?"
+REQUESTS_IN = """
+SELECT coalesce(sum(requests), 0), min(since_ms) FROM chunks WHERE model = ? AND until_ms > ? AND until_ms <= ?
+"""
 LABELLED_IN = """
-SELECT count(*) FROM (SELECT DISTINCT ms, process, number FROM labels WHERE model = ? AND ms > ? AND ms <= ?)
+SELECT count(DISTINCT process || '/' || ms || '/' || number), coalesce(sum(ms > :since), 0) FROM (
+    SELECT DISTINCT ms, process, number, row FROM labels WHERE model = :model AND ms > :first AND ms <= :until
+)
 """
+"""Requests are counted where their chunk ends: their labels are looked for from where it begins."""
 BY_KEY = """
 SELECT ms, process, number, row FROM keys WHERE model = ? AND key = ?
 ORDER BY ms DESC, process DESC, number DESC, row DESC LIMIT 1
@@ -235,8 +240,9 @@ class SqliteLabels:
             self._db.execute(DOUBT, (model, before if going_on is None else going_on[0], ms, doubt))
             return going_on is None
 
-    def sample(self, model: str, *, until_ms: int, most: int) -> tuple[Sample, list[Value]]:
-        newest = self._newest(model, until_ms, most, judged=False)
+    def sample(self, model: str, *, since_ms: int, until_ms: int, most: int) -> tuple[Sample, list[Value]]:
+        found = self._newest(model, until_ms, most, judged=False)
+        newest = {place: facts for i, (place, facts) in enumerate(found.items()) if i < FEWEST or place.ms > since_ms}
         labels = {place: read(facts[0]) for place, facts in newest.items()}
         disputed = sum(len(set(facts)) > 1 for facts in newest.values())
         first_ms = min((place.ms for place in labels), default=0)
@@ -256,23 +262,26 @@ class SqliteLabels:
         row = self._db.execute(CLOSED, (model,)).fetchone()
         return -1 if row is None else int(row[0])
 
-    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[tuple[int, int]]:
+    def delays(self, model: str, *, since_ms: int, now_ms: int, most: int) -> list[Delay]:
         with self._lock, sqlite.storage_errors():
             (first,) = self._db.execute(FIRST_MS, (model,)).fetchone()
             if first is None:
                 return []
             since_ms = max(since_ms, first)
             width = max(1, -(-(now_ms + 1 - since_ms) // PLACES))
-            found: list[tuple[int, int]] = []
+            found: list[Delay] = []
             for start in range(since_ms, now_ms + 1, width):
-                found += self._db.execute(DELAYS, (model, start, start + width - 1, max(1, most // PLACES))).fetchall()
+                rows = self._db.execute(DELAYS, (model, start, start + width - 1, max(1, most // PLACES)))
+                found += [Delay(source, ms, arrived_ms, bool(late)) for source, ms, arrived_ms, late in rows]
         return found
 
     def cohort(self, model: str, *, since_ms: int, until_ms: int) -> Cohort:
         with self._lock, sqlite.storage_errors():
-            (requests,) = self._db.execute(REQUESTS_IN, (model, since_ms, until_ms)).fetchone()
-            (labelled,) = self._db.execute(LABELLED_IN, (model, since_ms, until_ms)).fetchone()
-        return Cohort(since_ms, until_ms, requests, labelled)
+            requests, first_ms = self._db.execute(REQUESTS_IN, (model, since_ms, until_ms)).fetchone()
+            first_ms = since_ms if first_ms is None else min(since_ms, first_ms - 1)
+            asked = {"model": model, "since": since_ms, "first": first_ms, "until": until_ms}
+            labelled, rows = self._db.execute(LABELLED_IN, asked).fetchone()
+        return Cohort(since_ms, until_ms, requests, labelled, rows)
 
     def trim(self) -> int:
         with self._lock, sqlite.storage_errors():
