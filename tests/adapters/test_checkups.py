@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scheduled_task.scratch import LOCK, SUFFIX, scratch
 from tests.given import History, candidate, defined, judged, registered, tried
 from understudy.adapters.audit import Audit
 from understudy.adapters.commands import checkups
@@ -229,6 +230,23 @@ def test_what_killed_writers_left_behind_is_a_problem_after_an_hour(tmp_path: Pa
     found = checkups.nothing_stale(settings)
 
     assert (found.ok, found.found) == (False, "1 in the store and 0 of runs are left over")
+
+
+def test_folders_of_runs_that_were_killed_are_a_problem_and_what_replays_and_feeds_keep_is_none(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    days_ago = time.time() - 3 * 86_400
+    for name in ("replays", "feeds"):
+        (settings.scratch / name).mkdir(parents=True)
+        os.utime(settings.scratch / name, (days_ago, days_ago))
+
+    kept = checkups.nothing_stale(settings)
+    with scratch(settings.scratch, "rain-1") as folder:
+        os.utime(folder, (days_ago, days_ago))
+        left = checkups.nothing_stale(settings)
+
+    assert kept.ok, kept.found
+    assert (left.ok, left.found) == (False, "0 in the store and 1 of runs are left over")
+    assert (checkups.RUN_SUFFIX, checkups.RUN_LOCK) == (SUFFIX, LOCK)
 
 
 def test_what_is_installed_is_compared_with_the_pins(tmp_path: Path) -> None:

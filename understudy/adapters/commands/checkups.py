@@ -5,7 +5,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +29,8 @@ SLOTS_ALLOWED = 2
 BACK_OFF = timedelta(minutes=10)
 """Twice the longest pause between two attempts at a first model."""
 CLOCKS_DIFFER = timedelta(seconds=5)
+RUN_SUFFIX, RUN_LOCK = ".work", ".held"
+"""What the folder of a run ends in, and the file that is locked in it: `scheduled_task.scratch`, as a test sees to."""
 ROLES: tuple[Role, ...] = ("operator", "scheduler", "client")
 
 
@@ -116,8 +118,8 @@ def champions_stored(state: Registry, folder: Path) -> Checkup:
 
 def nothing_stale(settings: Settings) -> Checkup:
     """Writers and runs that were killed leave files behind; the API sweeps the store, a scheduler its runs."""
-    blobs = older_than(ABANDONED_AFTER_S, settings.store / "writing")
-    runs = older_than(ABANDONED_AFTER_S + settings.run_timeout_s, settings.scratch)
+    blobs = older_than(ABANDONED_AFTER_S, (settings.store / "writing").glob("*"))
+    runs = older_than(ABANDONED_AFTER_S + settings.run_timeout_s, folders_of_runs(settings.scratch))
     if blobs or runs:
         found = f"{blobs} in the store and {runs} of runs are left over"
         remedy = "Start both services: the API sweeps each minute, a scheduler every 30 s. If it stays, see logs/."
@@ -125,9 +127,14 @@ def nothing_stale(settings: Settings) -> Checkup:
     return Checkup("temporary files", True, "none is left over")
 
 
-def older_than(seconds: float, folder: Path) -> int:
+def folders_of_runs(scratch: Path) -> set[Path]:
+    """What a scheduler would sweep. What replays and feeds keep there is meant to grow old."""
+    return {lock.parent for lock in scratch.glob(f"*/{RUN_LOCK}")} | set(scratch.glob(f"*{RUN_SUFFIX}"))
+
+
+def older_than(seconds: float, paths: Iterable[Path]) -> int:
     oldest = time.time() - seconds
-    return sum(1 for path in folder.glob("*") if path.stat().st_mtime < oldest)
+    return sum(1 for path in paths if path.stat().st_mtime < oldest)
 
 
 def room(settings: Settings) -> Checkup:
