@@ -85,7 +85,7 @@ def test_it_waits_for_the_api_trains_stops_in_time_and_its_successor_takes_the_r
     assert time.monotonic() - began_s < 10
     assert site.scratch_folders() == []
     assert actions(home)[-1] == "scheduler.stopped"
-    site.settings.definitions.joinpath("stream.py").write_text(DEFINITION.replace("rows.csv", "stream.csv"))
+    site.define()  # before the run is taken over, however long a scheduler needs to start
     installed.start(SERVICE)
     run = site.ended("stream-1")
     assert (run["attempt"], run["state"]) == (2, "succeeded")
