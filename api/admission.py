@@ -34,9 +34,9 @@ ROOMS: Mapping[str, Room] = {
     "schedule": Room(inside=10, waiting=60),
     "register": Room(inside=4, waiting=8),
     "artifact": Room(inside=2, waiting=20),
-    "read": Room(inside=6, waiting=60),
+    "read": Room(inside=6, waiting=62),
     "metrics": Room(inside=2, waiting=30),  # whoever watches must see it when reads are many, or wait for a locked log
-    "records": Room(inside=2, waiting=20),
+    "records": Room(inside=2, waiting=22),
     "feedback": Room(inside=2, waiting=30),
     "labelled": Room(inside=2, waiting=20),
     "claim": Room(inside=64, waiting=0),  # waits on the event loop, up to 20 s, and takes a thread for moments
