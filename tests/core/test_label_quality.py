@@ -34,7 +34,7 @@ def test_labels_of_another_world_are_doubted(wrong: list[Value]) -> None:
 @pytest.mark.parametrize(("share", "noticed"), [(0.1, True), (0.3, False), (0.5, False)])
 def test_swapped_classes_are_noticed_only_where_one_was_rare(share: float, noticed: bool) -> None:
     """The limit that docs/decisions/0030-labels.md names: the other ones look like a world that has turned over."""
-    swapped = [1 - int(label or 0) for label in labels(FEWEST, share, 1)]
+    swapped: list[Value] = [1 - int(label or 0) for label in labels(FEWEST, share, 1)]
 
     assert (of(swapped, 0, labels(700, share)) is not None) is noticed
 
