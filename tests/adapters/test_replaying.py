@@ -172,6 +172,9 @@ def test_dates_may_be_counted_in_rows_where_these_have_no_time(tmp_path: Path) -
     assert policies(report)["in force"]["dates"][0]["at"] == f"{ROWS - 1500} rows"
     assert policies(report)["never retrain"]["against"] > 0.3
     assert report["staleness"]["ages"][1]["days"] is None
+    assert report["notes"] == ["The rows have no time, so the policy in force is walked every 240 rows, too."]
+    always = "every 240 rows, refit on, no check and no gate, wherever 100 new rows have a label"
+    assert policies(report)["always promote"]["rule"] == always
 
 
 def test_broken_data_are_refused_as_in_production_and_trained_on_by_whoever_does_not_look(tmp_path: Path) -> None:
@@ -222,7 +225,6 @@ def test_classes_and_a_loss_of_the_owners_are_judged_as_in_production(tmp_path: 
         (Wish(since="2026-06-01T00:00:00.000000Z"), "nothing to look at"),
         (Wish(since="2026-03-01T00:00:00.000000Z", until="2026-02-20T00:00:00.000000Z"), "nothing to look at"),
         (Wish(every=Span.parse("52w")), "no second run is due every 52w"),
-        (Wish(every=Span.parse("1s")), "more than 5000 dates"),
         (Wish(until="2026-01-05T00:00:00.000000Z"), "hold 97 rows with a label"),
     ],
 )
@@ -231,6 +233,38 @@ def test_dates_that_cannot_be_are_refused_in_plain_words(tmp_path: Path, wish: W
 
     with pytest.raises((BadInput, DataRefused), match=problem):
         planned(tmp_path, wish)
+
+
+def test_of_a_schedule_with_too_many_dates_those_are_walked_that_bring_new_rows(tmp_path: Path) -> None:
+    world(tmp_path, drifting(), more='time="at", retrain=Schedule.every(seconds=1),')
+
+    plan = planned(tmp_path, Wish(every=Span.parse("10d")))
+
+    walk = plan.walks["in force"]
+    clock = plan.known.clock.tolist()
+    places = [clock.index(date) for date in walk]
+    assert places[0] == ROWS // 4 - 1
+    assert set(np.diff(places)) == {10}
+    assert places[-1] > ROWS - 20
+    assert len(plan.walks["asked"]) == 7
+    assert [note for note in plan.notes if "more than 5000 dates" in note] == [
+        "The policy `in force` has more than 5000 dates; only those are walked that bring 10 or more new rows with a "
+        "label."
+    ]
+
+
+def test_where_drift_alone_calls_for_training_the_lines_without_a_gate_follow_what_was_asked(tmp_path: Path) -> None:
+    world(tmp_path, drifting(), more='time="at", retrain=Schedule.on_drift(),')
+
+    plan = planned(tmp_path, Wish(every=Span.parse("10d")))
+
+    assert [line.rule.split(",")[0] for line in plan.lines if line.name != "never retrain"] == [
+        "when the data drift",
+        "every 10d",
+        "every 10d",
+    ]
+    assert {name: len(walk) for name, walk in plan.walks.items()} == {"in force": 1, "asked": 7}
+    assert any("drift alone, which is not replayed" in note for note in plan.notes)
 
 
 def test_an_unknown_model_and_too_little_data_are_refused(tmp_path: Path) -> None:

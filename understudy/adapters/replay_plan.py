@@ -1,5 +1,6 @@
 """From what somebody wants to know to a report: dates, policies, and what each of them would have done."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from understudy.adapters import past as looking
 from understudy.adapters.definitions import Definition
 from understudy.adapters.own_loss import per_row
 from understudy.adapters.past import FEWEST, Known
+from understudy.adapters.recipe import FEWEST_HELD_OUT
 from understudy.adapters.replay_cache import ReplayCache
 from understudy.adapters.replaying import Recipe, Replaying
 from understudy.errors import BadInput
@@ -25,6 +27,9 @@ from understudy.spans import Span, before, dates, no_time
 from understudy.staleness import Age, staleness
 
 MOST_DATES = 5_000
+COLLAPSED = (10, 100)
+"""Where there are more dates than that, only those are walked that bring so many new rows with a label; the smallest
+number that fits. A run needs 100 of them, so a date that is left out would have trained a few rows earlier at most."""
 MOST_ANSWERS = 300_000_000
 """Numbers that are held in memory at once, of four bytes each."""
 FIRST_SHARE = 4
@@ -76,6 +81,8 @@ class Line:
         words.append(f"refit {self.promotion.refit}")
         if self.decides == "gate" and self.promotion.cannot_tell == "promote":
             words.append("promotes where it cannot tell")
+        if self.decides == "always":
+            words.append(f"no check and no gate, wherever {FEWEST_HELD_OUT} new rows have a label")
         return ", ".join(words) if self.decides != "never" else "the first champion of the policy in force stays"
 
 
@@ -114,12 +121,46 @@ def plan(definition: Definition, wish: Wish, *, now: datetime) -> Plan:
     start = _start(wish, known, clock, end)
     lines = _lines(definition, wish)
     walks: dict[str, tuple[Clock, ...]] = {}
+    notes = list(_notes(definition, wish))
     for line in lines:
         if _walk_of(line, lines) == line.name:
-            walks[line.name] = tuple(dates(start, end, line.every, clock, most=MOST_DATES))
-    found = Plan(known=known, start=start, end=end, lines=lines, walks=walks, notes=tuple(_notes(definition)))
+            walk, least = _walk(start, end, line.every, clock)
+            walks[line.name] = tuple(walk)
+            notes += [_collapsed(line, least)] if least else []
+    found = Plan(known=known, start=start, end=end, lines=lines, walks=walks, notes=tuple(notes))
     _check(found)
     return found
+
+
+def _walk(start: Clock, end: Clock, every: Schedule | Span, clock: Sequence[Clock]) -> tuple[list[Clock], int]:
+    """The dates, and how many new rows each of them brings at least where that was needed to have few enough."""
+    found, least = dates(start, end, every, clock, most=MOST_DATES), 0
+    for fewer in COLLAPSED:
+        if len(found) > MOST_DATES and not isinstance(start, int):
+            found, least = _apart(start, str(end), every, clock, fewer), fewer
+    return found, least
+
+
+def _apart(start: str, end: str, every: Schedule | Span, clock: Sequence[Clock], fewest: int) -> list[Clock]:
+    """`start`, and each first date by which at least `fewest` labelled rows have come since the one before."""
+    found: list[Clock] = [start]
+    while len(found) <= MOST_DATES:
+        enough = bisect_right(clock, found[-1]) + fewest - 1
+        if enough >= len(clock) or clock[enough] >= end:  # type: ignore[operator]  # both are times
+            break
+        eve = timestamp(moment(str(clock[enough])) - timedelta(microseconds=1))
+        next_dates = dates(eve, end, every, clock, most=1)[1:]
+        if not next_dates:
+            break
+        found += next_dates
+    return found
+
+
+def _collapsed(line: Line, least: int) -> str:
+    return (
+        f"The policy `{line.name}` has more than {MOST_DATES} dates; only those are walked that bring {least} or more "
+        "new rows with a label."
+    )
 
 
 def carry_out(plan: Plan, cache: ReplayCache, *, tick: Callable[[], None]) -> dict[str, Any]:
@@ -200,13 +241,19 @@ def _lines(definition: Definition, wish: Wish) -> tuple[Line, ...]:
             raise no_time()
         every = wish.every
     own = model.promotion
+    dated = wish.every if wish.every is not None and _by_drift_alone(every) else every
     in_force = Line(name=IN_FORCE, promotion=own, decides="gate", every=every, recipe=Recipe(refits=own.refit == "on"))
     lines = [in_force]
     if wish.asks:
         promotion = _other(own, wish)
         asked = Recipe(window=wish.window, held_out=wish.held_out, refits=promotion.refit == "on")
         lines.append(replace(in_force, name=ASKED, promotion=promotion, every=wish.every or every, recipe=asked))
-    return (*lines, replace(in_force, name=NEVER, decides="never"), replace(in_force, name=ALWAYS, decides="always"))
+    others = replace(in_force, every=dated)
+    return (*lines, replace(others, name=NEVER, decides="never"), replace(others, name=ALWAYS, decides="always"))
+
+
+def _by_drift_alone(every: Schedule | Span) -> bool:
+    return isinstance(every, Schedule) and every.rule is None and every.new_rows is None
 
 
 def _other(promotion: Promotion, wish: Wish) -> Promotion:
@@ -224,7 +271,15 @@ def _walk_of(line: Line, lines: Sequence[Line]) -> str:
     return next(other.name for other in lines if same(other))
 
 
-def _notes(definition: Definition) -> Iterator[str]:
+def _notes(definition: Definition, wish: Wish) -> Iterator[str]:
+    model = definition.model
+    if model.time is None and model.retrain.new_rows is None:
+        yield f"The rows have no time, so the policy in force is walked {_often(wish.every or model.retrain)}, too."
+    elif wish.every is not None and _by_drift_alone(model.retrain):
+        yield (
+            "The policy in force retrains by drift alone, which is not replayed, and so trains once here. The two "
+            "without a gate follow --every."
+        )
     if definition.model.promotion.mode == "propose":
         yield "The policy leaves the last step to a person; the replay takes it at once."
     if definition.model.retrain.drift:
@@ -237,7 +292,7 @@ def _check(plan: Plan) -> None:
             raise BadInput(
                 f"The policy `{name}` has more than {MOST_DATES} dates between {_shown(plan.start)} and "
                 f"{_shown(plan.end)}.",
-                remedy="Choose a later --since.",
+                remedy="Choose a later --since, or a longer --every.",
             )
     wanted = ASKED if ASKED in plan.walks else IN_FORCE
     if len(plan.walks[wanted]) < 2:
