@@ -34,7 +34,7 @@ def shipped(name: str) -> Honest:
 
 
 @pytest.mark.fault(68)
-@pytest.mark.parametrize("name", ["rain", "bike_demand"])
+@pytest.mark.parametrize("name", ["rain", pytest.param("bike_demand", marks=pytest.mark.slow)])
 def test_a_shipped_model_is_green_and_red_with_any_one_gate_switched_off(name: str) -> None:
     made = shipped(name)  # once for all that follows: it is what takes long
     sabotages = suite(made)
