@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from api.door import Door
 from api.openapi import document
-from api.service import service_of
+from api.service import key_of, service_of
 from understudy.errors import Forbidden, NotFound, Unauthenticated
 
 router = APIRouter(route_class=Door, include_in_schema=False)
@@ -78,7 +78,8 @@ def openapi(request: Request) -> dict[str, Any]:
     service = service_of(request)
     table = service.table
     serving = {name: table.get(name) for name in table.versions()} if may_read(request) else {}
-    return document(request.app, serving, service.settings.default_model)
+    keys = {name: key_of(service.journal, name) for name in serving}
+    return document(request.app, serving, service.settings.default_model, keys)
 
 
 def may_read(request: Request) -> bool:

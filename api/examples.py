@@ -29,6 +29,8 @@ class Example:
     served: Served
     row: list[Value]
     answer: Answer | None
+    key: str | None = None
+    """The column by which its rows may be named."""
 
     def record(self) -> Json:
         """The body of `/predict`."""

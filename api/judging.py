@@ -223,6 +223,8 @@ def attention(state: Registry, event: VerdictReached, verdict: Verdict) -> list[
             reason=f"{name} passed and waits for a person."
             if verdict.passed
             else f"{name}: " + " ".join(verdict.reasons),
-            remedy=f"understudy promote {event.model} {event.version}" + ("" if verdict.passed else " --reason WHY"),
+            remedy=f"understudy promote {event.model} {event.version}"
+            if verdict.passed
+            else f"See `understudy why {event.model}`; to let it serve all the same, promote it with a --reason.",
         )
     ]

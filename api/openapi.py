@@ -4,6 +4,7 @@ The same of the same champions in every process, so that a client made from it d
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -86,10 +87,13 @@ PREDICTING: Mapping[str, Json] = {
 }
 
 
-def document(app: FastAPI, serving: Mapping[str, Served], default: str) -> Json:
-    """The schema with what the champions expect at this moment; the model of `default` may not serve."""
+def document(app: FastAPI, serving: Mapping[str, Served], default: str, keys: Mapping[str, str | None]) -> Json:
+    """The schema with what the champions expect at this moment; the model of `default` may not serve.
+
+    `keys`: model -> the column by which its rows may be named, where it has one.
+    """
     base = base_document(app)
-    examples = [example_of(serving[name]) for name in sorted(serving)]
+    examples = [replace(example_of(serving[name]), key=keys.get(name)) for name in sorted(serving)]
     ours = next((example for example in examples if example.served.model == default), None)
     paths: Json = {}
     for path, ways in base["paths"].items():
@@ -135,7 +139,7 @@ def shown(path: str, base: Json, example: Example) -> Json:
     asked, answer = base["requestBody"]["content"][JSON]["schema"], base["responses"]["200"]["content"][JSON]["schema"]
     signature = example.served.signature
     if path in (DEFAULT, NAMED):
-        asked, answer = request_schema(signature), response_schema(signature)
+        asked, answer = request_schema(signature, example.key), response_schema(signature)
         sent, said = example.record(), example.prediction()
     elif path == SCORING:
         sent, said = example.split(), example.predictions()

@@ -31,5 +31,6 @@ def _noted(state: Registry, model: Model, now: datetime) -> Iterator[AttentionNe
     if any(note.version == champion.id and "`max_age`" in note.reason for note in model.attention):
         return
     age = span((now - champion.registered_at).total_seconds())
-    reason = f"Version {champion.id} is {age} old, and `max_age` allows {span(allowed.total_seconds())}."
+    limit = span(allowed.total_seconds())
+    reason = f"Version {champion.id} of {model.name} is {age} old, and `max_age` allows {limit}."
     yield AttentionNeeded(model=model.name, version=champion.id, run=None, reason=reason, remedy=REMEDY)

@@ -183,7 +183,7 @@ def _refitted(draft: Draft, entry: Recorded, event: VersionRefitted) -> None:
         return
     draft.pair(event.model, pairs.after_refit, entry, event.version, event.of)
     run = draft.versions[event.model, event.version].run
-    if run in draft.runs:
+    if passed and run in draft.runs:
         draft.runs[run] = replace(draft.runs[run], version=event.version)
 
 

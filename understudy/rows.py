@@ -21,6 +21,7 @@ MAX_TEXT = 100_000
 """Characters in one text value."""
 
 MANY_BYTES = 4096
+KEY = "Names the row, so that a label finds it; the model never sees it."
 
 LARGEST_NUMBER = 1e15
 """Floats tell all integers up to here apart, and the float32 of many models can still hold the square."""
@@ -191,13 +192,17 @@ class RowDecoder:
         return f"Send exactly these columns: {listed}."
 
 
-def request_schema(signature: Signature) -> dict[str, Any]:
-    """JSON Schema of a body, with a typical row as its example."""
+def request_schema(signature: Signature, key: str | None = None) -> dict[str, Any]:
+    """JSON Schema of a body, with a typical row as its example.
+
+    `key`: the column by which a record may be named beside its features.
+    """
     properties = {column.name: _schema_of(column) for column in signature.columns}
+    named = {} if key is None else {key: {"type": ["integer", "string", "null"], "description": KEY}}
     record = {
         "type": "object",
         "title": "One record",
-        "properties": properties,
+        "properties": {**properties, **named},
         "required": list(properties),
         "additionalProperties": False,
     }

@@ -170,7 +170,7 @@ class Run:
     finished_at: datetime | None = None
     reason: str = ""
     version: str | None = None
-    """What it made: the candidate, and then its refit, where that holds."""
+    """What it made: the candidate; or its refit, once that has passed with it."""
     result: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -43,7 +43,7 @@ def test_a_champion_that_is_too_old_is_told_of_once_and_its_successor_when_it_is
 
     assert overaged(history.state, later(29)) == ()
     [note] = overaged(history.state, later(31))
-    assert (note.version, note.reason) == ("1", "Version 1 is 31 d old, and `max_age` allows 30 d.")
+    assert (note.version, note.reason) == ("1", "Version 1 of rain is 31 d old, and `max_age` allows 30 d.")
 
     history.add(note)
     assert overaged(history.state, later(60)) == ()
