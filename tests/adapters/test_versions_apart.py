@@ -67,6 +67,14 @@ def test_rows_that_came_are_counted_and_the_column_that_moved_with_them_comes_fi
     assert [label["rows"] for label in found["data"]["label"]] == [400, 650]
 
 
+def test_shares_are_shown_as_percentages(found: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    show({"model": "stream", **found}, 6)
+
+    titles, row = capsys.readouterr().out.split("How far the columns moved, as a share of rows:\n")[1].splitlines()[:2]
+    effect = found["data"]["columns"][0]["new"]["effect"]
+    assert row.split()[:3] == ["x", f"{100 * effect:.1f}", "%"], titles
+
+
 def test_params_are_those_of_the_run_and_those_of_the_estimator(found: dict[str, Any]) -> None:
     assert found["params"]["given"] == [{"name": "max_depth", "then": None, "now": "2"}]
     assert found["params"]["estimator"] == [{"name": "max_depth", "then": "4", "now": "2"}]
@@ -115,6 +123,8 @@ def test_a_refit_is_asked_the_rows_that_its_candidate_was_judged_on_and_said_to_
     assert "(retired, by stream-3, the refit of 2)" in said
     assert "version 3 has those of its candidate" in said
     assert "Version 3 has learnt from 150 of them" in said
+    assert "they do not say which is better" in said
+    assert {one["says"] for one in shown["answers"]["metrics"]} == {None}
 
 
 def test_the_order_of_the_two_turns_everything_round_but_not_the_rows_that_are_asked(

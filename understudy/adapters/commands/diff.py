@@ -146,14 +146,16 @@ def column_row(column: dict[str, Any]) -> tuple[object, ...]:
     new = column["new"] or dict.fromkeys(("effect", "low", "high"))
     return (
         column["name"],
-        new["effect"],
-        new["low"],
-        new["high"],
+        *(percent(new[name]) for name in ("effect", "low", "high")),
         column["moved"],
-        column["effect"],
-        " → ".join(f"{100 * share:.1f} %" for share in column["nulls"]),
+        percent(column["effect"]),
+        " → ".join(map(percent, column["nulls"])),
         " → ".join(map(cell, column["typical"])),
     )
+
+
+def percent(share: float | None) -> str:
+    return cell(None) if share is None else f"{100 * share:.1f} %".replace("-", "−")
 
 
 def show_settings(value: dict[str, Any], then: dict[str, Any], now: dict[str, Any]) -> None:
@@ -204,6 +206,8 @@ def show_answers(answers: dict[str, Any], then: dict[str, Any], now: dict[str, A
         if count:
             say(f"  Version {version} has learnt from {count} of them, which flatters it.")
     show_metrics(answers["metrics"])
+    if len(set(answers["learnt"].values())) > 1:
+        say("  One has learnt from more of these rows than the other, so they do not say which is better.")
     if answers["withheld"]:
         say(f"Withheld by their tags: {', '.join(answers['withheld'])}")
     say("The rows whose answer changed most:")
