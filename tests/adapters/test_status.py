@@ -152,3 +152,13 @@ REFUSAL = {**VERDICT, "gates": [{"passed": True, "reason": "fine"}, {"passed": F
 )
 def test_how_a_run_stands_is_told_with_its_reason(run: dict[str, Any], said: str) -> None:
     assert ending({"attempt": 1, **run}) == said
+
+
+def test_a_note_on_what_serves_outlives_the_next_run_and_each_cause_has_a_line() -> None:
+    champion = {"promoted_at": "2026-01-31T11:00:00.000000Z"}
+    run = {"state": "skipped", "requested_at": "2026-01-31T11:59:00.000000Z"}
+    old, drifted = ({"run": None, "version": "2", "time": "2026-01-31T11:30:00.000000Z", "reason": r} for r in "ab")
+    failed = {"run": "rain-3", "version": None, "time": "2026-01-31T11:31:00.000000Z", "reason": "c"}
+
+    assert unsettled([failed, drifted, old], [run], champion, None) == [old, drifted]
+    assert unsettled([failed, drifted, old], [run], {"promoted_at": run["requested_at"]}, None) == []

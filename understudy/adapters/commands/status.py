@@ -12,7 +12,7 @@ from understudy.adapters.commands.terminal import AsJson, Exit, answer, say, say
 from understudy.events import timestamp
 from understudy.schedule import Schedule
 
-ATTENTION_SHOWN = 3
+ATTENTION_SHOWN = 5
 NEWEST_RUNS = 10
 """Runs that are looked through for the last one that was no test of gates."""
 NEWEST = 50
@@ -74,17 +74,17 @@ def next_slot(schedule: dict[str, Any], now: datetime) -> str | None:
 def unsettled(
     notes: list[dict[str, Any]], runs: list[dict[str, Any]], champion: dict[str, Any], test: str | None
 ) -> list[dict[str, Any]]:
-    """The newest notes that no later promotion and no later run has made old, each cause once.
+    """The newest notes that nothing later has made old, each cause once.
 
+    A note on a run is old once a later run was asked for, or a version promoted; any other once a version was promoted.
     `test`: the run that tested the gates of the definition in force; what it says stays true until that changes.
     """
-    since = max(
-        champion.get("promoted_at", ""), *(run["requested_at"] for run in runs if run["state"] != "running"), ""
-    )
+    promoted = champion.get("promoted_at", "")
+    asked = max(promoted, *(run["requested_at"] for run in runs if run["state"] != "running"), "")
     newest = {
-        note["run"] or note["version"]: note
+        note["run"] or note["reason"]: note
         for note in reversed(notes)
-        if note["time"] >= since or (test and note["run"] == test)
+        if note["time"] >= (promoted if note["run"] is None else asked) or (test and note["run"] == test)
     }
     return list(newest.values())[:ATTENTION_SHOWN]
 
@@ -114,7 +114,7 @@ def show(found: dict[str, Any], now: datetime) -> None:
     for model in found["models"]:
         if model["last_run"] is not None:
             say(f"{model['last_run']['id']}: {ending(model['last_run'])}")
-        if model["selftest"]["run"] is not None:
+        if model["selftest"].get("state") not in (None, "succeeded"):
             say(f"Gates of {model['name']}: {tested(model['selftest'])}")
         if model["live"] is not None and (stands := in_a_line(model["live"], now)) is not None:
             say(f"Labels of {stands}")
