@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench.drifting import STEP
 from bench.figures import Figures
 from bench.goals import Goal, at_least, at_most
 from bench.page import RAW, number, raw, section, table
@@ -76,13 +77,21 @@ def share(name: str, of: str) -> Callable[[Figures], float]:
 
 
 def right(figures: Figures) -> float:
+    """Per cent of lifts and rollbacks, over all streams."""
     made = total(figures, "lifted") + total(figures, "rolled back")
     return 100 * (total(figures, "right") + total(figures, "rightly")) / max(1.0, made)
+
+
+def right_of(game: Mapping[str, Any]) -> tuple[int, int]:
+    """How many lifts and rollbacks were right, and how many there were."""
+    return game["right"] + game["rightly"], game["lifted"] + game["rolled back"]
 
 
 def excess(figures: Figures, policy: str) -> float:
     return float(sum(each["excess"][policy] for each in figures["streams"])) / len(figures["streams"])
 
+
+RIGHT = at_least(80, "lifts and rollbacks that were right there, %", right, 1)
 
 GOALS = (
     at_most(45, "equal models promoted in 200 retrains, independent rows", at("equal", "independent"), 1),
@@ -114,7 +123,42 @@ GOALS = (
     ),
     at_most(13, "broken retrains that are promoted there, %", share("broken", "of broken"), 1),
     at_most(5, "wrong switches between equal models there, % of pairs", share("wrong", "pairs"), 1),
+    RIGHT,
 )
+
+
+def why_not_right(figures: Figures) -> str:
+    """Why fewer of the lifts and rollbacks are right than should be: what the figures say, and what was not chosen."""
+    count = {name: int(total(figures, name)) for name in ("right", "lifted", "rightly", "rolled back", "promoted")}
+    plain, well = int(total(figures, "plain")), int(total(figures, "plainly right"))
+    made = count["lifted"] + count["rolled back"]
+    return (
+        f"{count['right']} of {count['lifted']} lifts were right, and {count['rightly']} of {count['rolled back']} "
+        f"rollbacks. What a rollback takes back has passed the gate, so that it is seldom worse: "
+        f"{count['rolled back']} of {number(count['promoted'], 0)} promotions were taken back, and false alarms weigh "
+        f"much among so few. And at most {STEP} rows show who was right: on the rows that were left both models differ "
+        f"by less than two standard errors in {made - plain} of {made} cases; in the others {well} of {plain} were "
+        f"right. {_other_games(figures)} So a rollback is no proof that the older model is the better one."
+    )
+
+
+def _other_games(figures: Figures) -> str:
+    own, *rest = figures["games"].items()
+    better = [
+        (name, game) for name, game in rest if 100 * right_of(game)[0] >= RIGHT.limit(figures) * right_of(game)[1]
+    ]
+    if not better:
+        return "None of the other games below would meet the goal."
+    told = "; ".join(f"*{name}* ({right_of(game)[0]} of {right_of(game)[1]}; {_cost(game)})" for name, game in better)
+    return f"Of the other games below these would meet the goal: {told}; the game that is played: {_cost(own[1])}."
+
+
+def _cost(game: Mapping[str, Any]) -> str:
+    return f"{game['wrong']} wrong switches between equal models, excess {number(game['excess'], 2)} %"
+
+
+REASONS: Mapping[Goal, Callable[[Figures], str]] = {RIGHT: why_not_right}
+"""Of goals that have been missed: why."""
 
 
 def line(goal: Goal, figures: Figures) -> str:
@@ -159,7 +203,12 @@ def goals(figures: Figures) -> str:
         )
         for goal in GOALS
     ]
-    return section("## The goals", table(("what", "goal", "measured", "met"), rows))
+    why = (f"\n**Missed: {goal.what}.** {reason(goal, figures)}\n" for goal in GOALS if goal.met(figures) is False)
+    return section("## The goals", table(("what", "goal", "measured", "met"), rows) + "".join(why))
+
+
+def reason(goal: Goal, figures: Figures) -> str:
+    return REASONS[goal](figures) if goal in REASONS else "Why is not known yet."
 
 
 def others(figures: Figures) -> str:
@@ -190,7 +239,11 @@ def streams(figures: Figures) -> str:
         "rollbacks right",
         "wrong",
     )
-    made = f"{number(right(figures), 0)} % of lifts and rollbacks were right.\n"
+    lifts, rollbacks = share("right", "lifted")(figures), share("rightly", "rolled back")(figures)
+    made = (
+        f"{number(right(figures), 1)} % of lifts and rollbacks were right: {number(lifts, 1)} % of the lifts, "
+        f"{number(rollbacks, 1)} % of the rollbacks.\n"
+    )
     return section("## Streams that drift", f"{STREAMS}\n{table(names, rows)}\n{made}")
 
 
@@ -209,6 +262,6 @@ def games(figures: Figures) -> str:
 def game(found: Mapping[str, Any]) -> tuple[str, ...]:
     shares = (f"{number(found[name], 1)} %" for name in ("alike", "seldom much worse", "with a memory"))
     rows = (number(found[drop], 0) for drop in ("0.05", "0.02"))
-    made, right_ones = found["lifted"] + found["rolled back"], found["right"] + found["rightly"]
+    right_ones, made = right_of(found)
     wrong = f"{found['wrong']} of {found['pairs']}"
     return (*shares, *rows, f"{number(found['excess'], 2)} %", f"{right_ones} of {made}", wrong)

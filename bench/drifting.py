@@ -48,6 +48,15 @@ class Stream:
         return self.losses[fit][start - first : end - first]
 
 
+class Switch(NamedTuple):
+    """A lift or a rollback, seen from the rows that were left until the next retrain."""
+
+    right: bool
+    """It lowered their loss."""
+    plain: bool
+    """By two standard errors or more, or raised it by as much."""
+
+
 @dataclass
 class Story:
     """What became of one stream under one gate and monitor."""
@@ -55,9 +64,8 @@ class Story:
     loss: float = 0.0
     promoted: int = 0
     broken: int = 0
-    lifted: list[bool] = field(default_factory=list)
-    """Each lift: did it lower the loss of the rows that were left?"""
-    rolled_back: list[bool] = field(default_factory=list)
+    lifted: list[Switch] = field(default_factory=list)
+    rolled_back: list[Switch] = field(default_factory=list)
 
 
 def due(retrain: int) -> int:
@@ -111,9 +119,15 @@ def told(given: Stream, gate: Gate, monitor: Monitor | None, *, faulty: bool) ->
             story.loss += float(first.sum())
             continue
         story.loss += float(first[:row].sum() + second[row:].sum())
-        (story.rolled_back if better else story.lifted).append(bool(second[row:].sum() <= first[row:].sum()))
+        (story.rolled_back if better else story.lifted).append(_switch(first[row:], second[row:]))
         serving = shadow
     return story
+
+
+def _switch(first: FloatArray, second: FloatArray) -> Switch:
+    saved = first - second
+    around = 2 * np.sqrt(len(saved)) * saved.std() if len(saved) else 0.0
+    return Switch(right=bool(second.sum() <= first.sum()), plain=bool(abs(saved.sum()) > around))
 
 
 def least(given: Stream, *, faulty: bool) -> float:
@@ -147,6 +161,7 @@ def summed(given: Sequence[Stream], gate: Gate, monitor: Monitor | None) -> dict
     told_of = [(one, faulty, told(one, gate, monitor, faulty=faulty)) for one in given for faulty in (False, True)]
     excess = [100 * (story.loss / least(one, faulty=faulty) - 1) for one, faulty, story in told_of]
     stories = [story for _, _, story in told_of]
+    switches = [one for story in stories for one in (*story.lifted, *story.rolled_back)]
     wrong = [(0, 0) if monitor is None else wrong_switches(one, monitor) for one in given]
     return {
         "excess": sum(excess) / len(excess),
@@ -154,10 +169,12 @@ def summed(given: Sequence[Stream], gate: Gate, monitor: Monitor | None) -> dict
         "broken": sum(story.broken for story in stories),
         "of broken": len(given) * len(range(2, RETRAINS, BROKEN_EVERY)),
         "lifted": sum(len(story.lifted) for story in stories),
-        "right": sum(sum(story.lifted) for story in stories),
+        "right": sum(one.right for story in stories for one in story.lifted),
         "rolled back": sum(len(story.rolled_back) for story in stories),
-        "rightly": sum(sum(story.rolled_back) for story in stories),
-        "wrong": sum(switches for switches, _ in wrong),
+        "rightly": sum(one.right for story in stories for one in story.rolled_back),
+        "plain": sum(one.plain for one in switches),
+        "plainly right": sum(one.plain and one.right for one in switches),
+        "wrong": sum(count for count, _ in wrong),
         "pairs": sum(pairs for _, pairs in wrong),
     }
 

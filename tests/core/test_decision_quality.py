@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import drifting
-from bench.decision_page import GOALS, figures_of, render
+from bench.decision_page import GOALS, REASONS, RIGHT, figures_of, render
 from bench.decisions import Size, better, equal_promoted, false_alarms, power, rows_needed, slices
 from bench.other_games import GAMES, alarms
 from bench.worlds import HELD, expected_brier, lives, noise_for, window
@@ -40,6 +40,16 @@ def test_a_goal_that_is_missed_is_called_missed(figures: Any) -> None:
     line = next(line for line in render(figures).splitlines() if line.startswith(f"| {GOALS[0].what} "))
 
     assert line.endswith("| **missed** |")
+
+
+def test_a_goal_that_is_missed_says_why_beside_the_table(figures: Any) -> None:
+    for stream in figures["streams"]:
+        stream["rightly"] = stream["right"] = 0
+
+    missed = next(line for line in render(figures).splitlines() if line.startswith(f"**Missed: {RIGHT.what}.**"))
+
+    assert f"0 of {sum(stream['rolled back'] for stream in figures['streams'])} rollbacks" in missed
+    assert {goal for goal in GOALS if goal.met(figures_of(PAGE)) is False} <= set(REASONS)
 
 
 def test_of_equal_models_about_one_in_five_is_promoted() -> None:
