@@ -33,6 +33,10 @@ from understudy.verdict import Name
 SUPPOSED = ", had one with enough rows been declared"
 OTHERS = 20
 """Rows, at least, outside of a slice that is supposed: one in each block, on which the candidate is better."""
+LITTLE = 0.05
+"""Share of its loss by which a model is a little worse."""
+HALVINGS = 30
+"""Of the harm that makes it so: enough for a billionth."""
 OTHER = "0" * 64
 """Digest of something else."""
 
@@ -163,12 +167,15 @@ def _below(honest: Honest, enough: Callable[[FloatArray], bool]) -> Case | None:
 
 
 def _is_worse_than_constant(honest: Honest, out: FloatArray) -> bool:
+    own, constants = _mean_losses(honest, out)
+    return own > constants
+
+
+def _mean_losses(honest: Honest, out: FloatArray) -> tuple[float, float]:
+    """Of such answers, and of the constant predictor."""
     case = _answering(honest, out, out)
     assert case.evidence is not None
-    own, constants = (
-        float(each.mean()) for each in (losses(case, case.evidence), constant_losses(case, case.evidence))
-    )
-    return own > constants
+    return float(losses(case, case.evidence).mean()), float(constant_losses(case, case.evidence).mean())
 
 
 def _latency(honest: Honest) -> Cases:
@@ -258,12 +265,17 @@ def _does_no_harm(honest: Honest, answers: FloatArray) -> bool:
 
 
 def _a_little_worse(honest: Honest) -> FloatArray:
-    """Worse in every row, and still better than the constant predictor, where there is room between them."""
+    """Worse in every row, and by 5 % of its loss on average; by less where that were no better than the constant."""
     out, labels = honest.evidence.candidate_out, honest.evidence.labels
-    harm = 0.1
-    while harm > 0.001 and _is_worse_than_constant(honest, harmed(out, labels, harm)):
-        harm /= 2
-    return harmed(out, labels, harm)
+    own, constants = _mean_losses(honest, out)
+    more = LITTLE * abs(own)
+    most = own + (min(more, (constants - own) / 2) if constants > own else more)
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        enough = _mean_losses(honest, harmed(out, labels, middle))[0] > most
+        low, high = (low, middle) if enough else (middle, high)
+    return harmed(out, labels, high)
 
 
 def _answering(honest: Honest, candidate: FloatArray, champion: FloatArray) -> Case:

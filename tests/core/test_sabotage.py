@@ -11,6 +11,7 @@ from tests.core import cases, worlds
 from understudy import Promotion
 from understudy.evidence import Evidence, OwnLosses
 from understudy.gates import Case
+from understudy.losses import paired
 from understudy.metrics import FloatArray, Labels
 from understudy.proof import Proof, Sabotage, prove
 from understudy.sabotage import MAKERS, Honest, suite
@@ -133,6 +134,18 @@ def test_a_floor_is_broken_by_so_little_that_the_constant_predictor_is_still_bea
 
     assert "the owner wants at most 0.62" in outcome.reason
     assert "constant predictor" not in outcome.reason
+
+
+def test_a_model_that_is_a_little_worse_is_worse_by_a_twentieth_of_its_loss(strict: Suite) -> None:
+    case = next(one.case for one in strict[1] if one.name == "a model that is a little worse")
+    assert case is not None
+    assert case.evidence is not None
+
+    own, champion = paired(case.policy, case.evidence)
+
+    assert champion is not None
+    assert (own >= champion).all()
+    assert 1.03 < own.mean() / champion.mean() < 1.06
 
 
 def test_what_cannot_be_done_to_a_model_is_told_and_not_counted(stopped: Proof) -> None:
