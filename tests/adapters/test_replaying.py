@@ -16,10 +16,11 @@ import pytest
 
 from understudy.adapters import definitions, recipe, runtime, scoring, snapshot
 from understudy.adapters.commands.replay import in_use, show
-from understudy.adapters.past import home_of_sources
+from understudy.adapters.past import Known, home_of_sources, look
 from understudy.adapters.replay_cache import ReplayCache, key_of
 from understudy.adapters.replay_plan import Plan, Wish, carry_out, plan
 from understudy.adapters.replaying import Recipe, Replaying
+from understudy.adapters.staleness_picture import duration
 from understudy.errors import BadInput, DataRefused, NotFound
 from understudy.events import moment, timestamp
 from understudy.evidence import Evidence
@@ -80,6 +81,10 @@ def world(folder: Path, frame: pd.DataFrame, *, source: str = CSV, more: str = T
 
 def planned(folder: Path, wish: Wish | None = None, *, now: datetime = NOW) -> Plan:
     return plan(definitions.load_named(folder / "models", "world"), wish or Wish(), now=now)
+
+
+def planned_known(folder: Path) -> Known:
+    return look(definitions.load_named(folder / "models", "world"), as_of=NOW, now=NOW)
 
 
 def replayed(folder: Path, wish: Wish | None = None, **more: Any) -> dict[str, Any]:
@@ -332,6 +337,21 @@ def test_the_command_answers_machines_and_draws_a_picture_that_says_what_it_show
     assert "How versions of world age" in words
     assert "after 1 retrain (5 days)" in words
     assert "Age of the version, in days" in words
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(0, "fresh"), (1 / 1440, "60 seconds"), (30.4, "30.4 days"), (730, "730 days"), (2630, "7.2 years")],
+)
+def test_an_age_is_told_in_the_unit_in_which_it_is_read_best(days: float, words: str) -> None:
+    assert duration(days) == words
+
+
+def test_rows_of_one_moment_are_told_apart_by_keys_that_no_float_holds(tmp_path: Path) -> None:
+    frame = drifting(400).assign(id=lambda rows: 2**60 + np.arange(len(rows)), at=timestamp(FIRST))
+    known = planned_known(world(tmp_path, frame, more='time="at", key="id", drop=("id",),'))
+
+    assert known.places(known.frame.iloc[::-1]).tolist() == [*range(399, -1, -1)]
 
 
 def typed(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

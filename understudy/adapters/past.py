@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api import types
 
 from understudy.adapters import frames, recipe, snapshot
 from understudy.adapters.definitions import Definition
+from understudy.adapters.rows_apart import identities
 from understudy.adapters.snapshot import Snapshot
 from understudy.errors import DataRefused
 from understudy.events import moment
@@ -138,8 +138,7 @@ def look(definition: Definition, *, as_of: datetime, now: datetime) -> Known:
 def names_of(model: Model, frame: pd.DataFrame, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
     """A number for each row, shape (n,), that is the same in every state of the data with these columns."""
     named = [model.time, model.key] if model.key else [name for name in columns if name not in _changing(model)]
-    plain = pd.DataFrame({name: _plain(frame[name]) for name in named if name is not None})
-    hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype=np.uint64)
+    hashes = identities(frame, [name for name in named if name is not None])
     again = pd.Series(hashes).groupby(hashes).cumcount().to_numpy(dtype=np.uint64)
     return np.asarray(hashes + again * ODD)
 
@@ -147,15 +146,6 @@ def names_of(model: Model, frame: pd.DataFrame, columns: Sequence[str]) -> npt.N
 def _changing(model: Model) -> frozenset[str]:
     """Columns that may say something else later."""
     return model.not_features - {model.time}
-
-
-def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The same value whatever the type of its column: one null makes floats of integers."""
-    if types.is_numeric_dtype(column.dtype):
-        return column.astype("float64")
-    if types.is_datetime64_any_dtype(column.dtype):
-        return column.astype("int64")
-    return column.astype("object").where(column.notna(), None).map(str)
 
 
 def _codes(target: frames.Target) -> npt.NDArray[Any]:

@@ -12,6 +12,8 @@ MOST_POINTS = 60
 """Marks of single ages; with more, the line alone is drawn."""
 WIDE = 1.2816
 """Standard errors on each side that make an 80 % interval."""
+YEAR = 365.25
+"""Days."""
 
 STYLE = """
 svg { font: 13px system-ui, sans-serif; }
@@ -66,7 +68,10 @@ def age_of(age: Age) -> str:
 
 
 def duration(days: float) -> str:
+    """A time in the unit in which it is read best: "90 days", "2.5 years"."""
     unit, size = _unit(days)
+    if days == 0:
+        return "fresh"
     return f"{days / size:.3g} {unit}"
 
 
@@ -148,7 +153,7 @@ def _text(
 
 def _unit(days: float) -> tuple[str, float]:
     """The unit in which so many days are read best, and its length in days."""
-    for unit, size in (("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440)):
+    for unit, size in (("years", YEAR), ("days", 1.0), ("hours", 1 / 24), ("minutes", 1 / 1440)):
         if days >= 2 * size:
             return unit, size
     return "seconds", 1 / 86_400
