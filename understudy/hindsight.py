@@ -23,7 +23,7 @@ class Result:
 
     policy: str
     trained: int
-    """Dates at which something was trained and judged, or served without a judgement."""
+    """Dates at which something was trained: judged, served without a judgement, or held back after a way back."""
     promotions: int
     kept: int
     """Dates at which the gates refused what was trained."""
@@ -72,7 +72,7 @@ def _result(past: Past, one: Served, answered: Mask | None, base: FloatArray | N
         against, interval = (None, None) if base is None else _against(mine, base)
     return Result(
         policy=one.policy.name,
-        trained=one.count("promoted", "kept"),
+        trained=one.count("promoted", "kept", "held back"),
         promotions=one.count("promoted"),
         kept=one.count("kept"),
         refused=one.count("refused", "failed"),

@@ -40,6 +40,8 @@ class Proof:
     outcomes: tuple[Outcome, ...]
     impossible: tuple[str, ...]
     """Sabotages that cannot be done to this model."""
+    unproven: tuple[Name, ...] = ()
+    """Gates of which every sabotage is such a one: nothing shows that they can fail."""
 
     @property
     def came_through(self) -> tuple[Outcome, ...]:
@@ -58,7 +60,8 @@ class Proof:
         if self.came_through:
             names = "; ".join(f"{one.name} ({one.gate})" for one in self.came_through)
             return f"{len(self.came_through)} of {len(self.outcomes)} sabotages came through every gate: {names}."
-        return f"An honest candidate passed, and each of {len(self.outcomes)} sabotages was stopped."
+        unproven = f" Nothing could be tried on: {', '.join(self.unproven)}." if self.unproven else ""
+        return f"An honest candidate passed, and each of {len(self.outcomes)} sabotages was stopped.{unproven}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +84,7 @@ def prove(control: Case, sabotages: Collection[Sabotage], *, without: Collection
         control=judge(control, without=without).reasons,
         outcomes=tuple(_outcome(one, judge(case, without=without)) for one, case in made),
         impossible=tuple(one.name for one in sabotages if one.case is None),
+        unproven=tuple(dict.fromkeys(one.gate for one in sabotages if one.gate not in {one.gate for one, _ in made})),
     )
 
 

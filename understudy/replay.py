@@ -40,7 +40,8 @@ RowLoss = Callable[[FloatArray, Labels], FloatArray]
 """(outputs, labels) -> the loss of each row, shape (n,); NaN where there is no answer."""
 Decides = Literal["gate", "never", "always"]
 Trained = Literal["trained", "skipped", "refused", "failed"]
-Did = Literal["promoted", "kept", "skipped", "refused", "failed", "lifted", "rolled back"]
+Did = Literal["promoted", "kept", "held back", "skipped", "refused", "failed", "lifted", "rolled back"]
+"""Held back: trained, and not judged, since a version had just been taken back."""
 
 NOT_ASKED: tuple[Name, ...] = ("data", "api", "trial", "signature", "holdout", "latency")
 """Gates without a question here: the data were checked before training, the holdout is fresh by construction."""
@@ -210,7 +211,7 @@ class _Walk:
         else:
             self.compare_live(step)
             if self._cools_down(step):
-                self._note(step.at, "skipped", "A version has just been taken back: nothing changes for a while.")
+                self._note(step.at, "held back", "A version has just been taken back: nothing changes for a while.")
             else:
                 self._judge(step, step.made)
 

@@ -364,6 +364,16 @@ def typed(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def test_a_picture_without_a_folder_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    world(tmp_path, drifting(400))
+
+    said = typed(tmp_path, "replay", "world", "--every", "2d", "--picture", "nowhere/curve.svg")
+
+    assert said.returncode == 2
+    assert "There is no folder for the picture" in said.stderr
+    assert not (tmp_path / "scheduled_task").exists()
+
+
 def test_people_are_shown_policies_dates_and_ages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = replayed(world(tmp_path, drifting(1_200)))
 

@@ -141,7 +141,9 @@ def test_after_a_way_back_nothing_is_promoted_for_a_while_where_rows_have_a_time
 
     served = serve(past, dated, policy)
 
-    assert [one.did for one in served.decisions] == ["promoted", "promoted", "rolled back", "skipped", "promoted"]
+    assert [one.did for one in served.decisions] == ["promoted", "promoted", "rolled back", "held back", "promoted"]
+    [result], _ = beside(past, [served], "mae")
+    assert (result.trained, result.skipped) == (4, 0)
 
 
 def test_labels_that_come_late_switch_late() -> None:

@@ -148,6 +148,17 @@ def test_a_model_that_is_a_little_worse_is_worse_by_a_twentieth_of_its_loss(stri
     assert 1.03 < own.mean() / champion.mean() < 1.06
 
 
+def test_a_gate_on_which_nothing_can_be_tried_is_named_even_where_it_is_switched_off(strict: Suite) -> None:
+    control, sabotages = strict
+    none = [replace(one, case=None) if one.gate == "slices" else one for one in sabotages]
+
+    found = prove(control, none, without=["slices"])
+
+    assert found.holds
+    assert found.unproven == ("slices",)
+    assert found.sentence().endswith("sabotages was stopped. Nothing could be tried on: slices.")
+
+
 def test_what_cannot_be_done_to_a_model_is_told_and_not_counted(stopped: Proof) -> None:
     found = proof(honest())
 

@@ -67,6 +67,7 @@ def replay(
         cannot_tell=cannot_tell,
         held_out=checked_holdout(holdout),
     )
+    checked_place(picture)
     settings = current_settings()
     cache = ReplayCache(None if no_cache else folder_of(settings))
     try:
@@ -96,6 +97,12 @@ def checked_holdout(rows: int | None) -> int | None:
     if rows is not None and rows < FEWEST_HELD_OUT:
         raise BadInput(f"{rows} rows are too few to judge by.", remedy=f"Hold out at least {FEWEST_HELD_OUT}.")
     return rows
+
+
+def checked_place(picture: Path | None) -> None:
+    """Before anything is trained."""
+    if picture is not None and not picture.is_dir() and not picture.absolute().parent.is_dir():
+        raise BadInput(f"There is no folder for the picture {str(picture)!a}.", remedy="Make it, or choose another.")
 
 
 def folder_of(settings: Settings) -> Path:
