@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,24 +112,56 @@ def test_a_shift_in_one_column_is_noticed_once_and_asks_for_a_training(site: Sit
     assert len(site.events("version.promoted", NAME)) == 1
 
 
-@pytest.mark.slow
-def test_of_many_rows_the_newest_are_kept_and_read_on_from_where_they_end(site: Site, tmp_path: Path) -> None:
-    crowded = "stream"
-    site.define(crowded, DEFINITION)
-    operator = site.installed.token("operator")
-    shop = Workshop(tmp_path)
+@pytest.fixture(scope="module")
+def promoted(site: Site, tmp_path_factory: pytest.TempPathFactory) -> datetime:
+    """Since when a model called "stream" has had a champion."""
+    site.define("stream", DEFINITION)
+    shop = Workshop(tmp_path_factory.mktemp("stream"))
     shop.arrive(stream(300))
     bundle = shop.store.get(str(shop.carry_out(shop.job(at(300))).bundle))
-    site.installed.post(f"/models/{crowded}/versions", data=bundle, headers=operator).raise_for_status()
-    wish = {"model_name": crowded, "model_version_id": "1", "override": "a test needs it"}
+    operator = site.installed.token("operator")
+    site.installed.post("/models/stream/versions", data=bundle, headers=operator).raise_for_status()
+    wish = {"model_name": "stream", "model_version_id": "1", "override": "a test needs it"}
     site.installed.post("/model/promote", json=wish, headers=operator).raise_for_status()
-    promoted = moment(site.api.get("/current_model", model=crowded)["promoted_at"])
-    recent = RecentRows(crowded, "1", promoted)
+    return moment(site.api.get("/current_model", model="stream")["promoted_at"])
+
+
+def test_where_more_came_than_one_look_takes_the_newest_rows_are_read(site: Site, promoted: datetime) -> None:
+    def newest() -> list[float]:
+        """What a scheduler that has just started reads, at most 25 rows."""
+        recent = RecentRows("stream", "1", promoted, window=25)
+        recent.read(site.api, utc_now())
+        return [item["inputs"]["x"] for item in recent.items]
+
+    def ask(x: int, times: int) -> None:
+        """Ask about as many equal rows in one moment."""
+        records = [{"x": float(x), "y": 0.0}] * times
+        site.installed.post("/models/stream/predict", json={"records": records}).raise_for_status()
+
+    def wait(x: int) -> None:
+        until = time.monotonic() + 60
+        while newest()[-1:] != [x]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    for x in range(-40, 0):
+        ask(x, 10)
+    wait(-1)
+    assert newest() == [-3.0] * 5 + [-2.0] * 10 + [-1.0] * 10
+
+    ask(-99, 300)
+    wait(-99)
+    assert newest() == [-99.0] * 25
+
+
+@pytest.mark.slow
+def test_of_many_rows_the_newest_are_kept_and_read_on_from_where_they_end(site: Site, promoted: datetime) -> None:
+    recent = RecentRows("stream", "1", promoted)
 
     def ask(first: int, last: int) -> None:
         """Ask about rows that are told apart by their x, and read until the last of them is there."""
         records = [{"x": float(x), "y": 0.0} for x in range(first, last + 1)]
-        site.installed.post(f"/models/{crowded}/predict", json={"records": records}).raise_for_status()
+        site.installed.post("/models/stream/predict", json={"records": records}).raise_for_status()
         until = time.monotonic() + 60
         while not recent.items or recent.items[-1]["inputs"]["x"] != last:
             assert time.monotonic() < until
@@ -140,6 +172,6 @@ def test_of_many_rows_the_newest_are_kept_and_read_on_from_where_they_end(site: 
     assert [item["inputs"]["x"] for item in recent.items] == list(range(2_001, 7_001))
     ask(7_001, 7_003)
     assert [item["inputs"]["x"] for item in recent.items] == list(range(2_004, 7_004))
-    late = RecentRows(crowded, "1", promoted)
+    late = RecentRows("stream", "1", promoted)
     late.read(site.api, utc_now() + timedelta(seconds=100))
     assert list(late.items) == list(recent.items)
