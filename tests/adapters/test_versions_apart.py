@@ -123,8 +123,38 @@ def test_a_refit_is_asked_the_rows_that_its_candidate_was_judged_on_and_said_to_
     assert "(retired, by stream-3, the refit of 2)" in said
     assert "version 3 has those of its candidate" in said
     assert "Version 3 has learnt from 150 of them" in said
-    assert "they do not say which is better" in said
+    assert "Metrics of versions 1 and 2 on these rows; a refit that has learnt from them" in said
+    fair = versions_apart(fresh(first), fresh(second), ROLES, Limits())
+    assert shown["answers"]["metrics"] == fair["answers"]["metrics"]
+    assert (shown["answers"]["measured"], fair["answers"]["measured"]) == (["1", "2"], ["1", "2"])
+
+
+def test_a_refit_and_its_own_candidate_are_not_called_better_or_worse(store: Path, second: StoredVersion) -> None:
+    refit = stored(store, 3, moved(), cut=650, params={"max_depth": 2}, refit_of=second)
+
+    answers = versions_apart(fresh(second), fresh(refit), ROLES, Limits())["answers"]
+
+    assert answers["measured"] == ["2", "3"]
+    assert {one["says"] for one in answers["metrics"]} == {None}
+
+
+def test_where_the_candidate_of_a_refit_is_gone_nothing_says_which_is_better(
+    store: Path,
+    first: StoredVersion,
+    second: StoredVersion,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    refit = stored(store, 3, moved(), cut=650, params={"max_depth": 2}, refit_of=second)
+    shutil.copytree(store, tmp_path, dirs_exist_ok=True)
+    lose(tmp_path, second.listed["digest"])
+
+    shown = versions_apart(fresh(first), fresh(refit, store=tmp_path), ROLES, Limits())
+    show({"model": "stream", **shown}, 6)
+
     assert {one["says"] for one in shown["answers"]["metrics"]} == {None}
+    assert shown["answers"]["measured"] == ["1", "3"]
+    assert "they do not say which is better" in capsys.readouterr().out
 
 
 def test_the_order_of_the_two_turns_everything_round_but_not_the_rows_that_are_asked(

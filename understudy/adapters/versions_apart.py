@@ -4,7 +4,7 @@ Whatever cannot be compared is said with its reason, and the rest is compared al
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from understudy.adapters.stored_version import Roles, StoredVersion
@@ -179,12 +179,29 @@ def answers(
     asked = rows_to_ask(snapshot, both[newer].summary["data"], both[newer].id)
     found = answers_apart(then, now, snapshot, asked, roles, most=limits.rows)
     clock = snapshot.clock[asked.places]
-    learnt = {one.id: int((~later(clock, one.summary["data"]["cut"])).sum()) for one in both}
+
+    def learnt_from(one: StoredVersion) -> int:
+        return int((~later(clock, one.summary["data"]["cut"])).sum())
+
+    learnt = {one.id: learnt_from(one) for one in both}
+    measured = tuple(candidate_of(one) if learnt[one.id] else one for one in both)
+    before, after = (known if one in both else one.runtime() for one, known in zip(measured, runtimes, strict=True))
+    if before is None or after is None or measured[0].id == measured[1].id:
+        measured = both
+    elif measured != both:
+        found |= {"metrics": answers_apart(before, after, snapshot, asked, roles, most=0)["metrics"]}
     withheld = sorted(roles.withheld & {*then.signature.names, *now.signature.names})
     metrics = [asdict(one) for one in found["metrics"]]
-    if len(set(learnt.values())) > 1:  # who has seen more of the rows knows them by heart: that makes nobody better
+    fair = learnt_from(measured[0]) == learnt_from(measured[1])
+    if not fair:  # who has seen more of the rows knows them by heart: that makes nobody better
         metrics = [{**one, "says": None} for one in metrics]
-    return {**found, "metrics": metrics, "learnt": learnt, "withheld": withheld}
+    ids = [one.id for one in measured]
+    return {**found, "metrics": metrics, "measured": ids, "fair": fair, "learnt": learnt, "withheld": withheld}
+
+
+def candidate_of(version: StoredVersion) -> StoredVersion:
+    """Who was judged in its place, of a refit."""
+    return version if version.basis is None else replace(version, listed=version.basis, basis=None, gone={})
 
 
 def roles_of(definition: Mapping[str, Any], tags: frozenset[str]) -> Roles:

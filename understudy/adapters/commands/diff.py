@@ -183,10 +183,11 @@ def show_code(code: dict[str, Any]) -> None:
     left_out(code["left_out"], "lines")
 
 
-def show_metrics(metrics: list[dict[str, Any]]) -> None:
+def show_metrics(metrics: list[dict[str, Any]], measured: list[str], asked: list[str]) -> None:
     if not metrics:
         return
-    say("Metrics of both on these rows:")
+    candidate = "; a refit that has learnt from them is measured by its candidate" if measured != asked else ""
+    say(f"Metrics of versions {measured[0]} and {measured[1]} on these rows{candidate}:")
     say_table(
         ("", "then", "now", "better is", "the second is"),
         [(one["name"], one["then"], one["now"], one["better"], one["says"]) for one in metrics],
@@ -205,8 +206,8 @@ def show_answers(answers: dict[str, Any], then: dict[str, Any], now: dict[str, A
     for version, count in answers["learnt"].items():
         if count:
             say(f"  Version {version} has learnt from {count} of them, which flatters it.")
-    show_metrics(answers["metrics"])
-    if len(set(answers["learnt"].values())) > 1:
+    show_metrics(answers["metrics"], answers["measured"], [then["version"], now["version"]])
+    if not answers["fair"]:
         say("  One has learnt from more of these rows than the other, so they do not say which is better.")
     if answers["withheld"]:
         say(f"Withheld by their tags: {', '.join(answers['withheld'])}")
