@@ -1,5 +1,7 @@
 """`/models/{model}/drift`: what the scheduler has measured without labels, and what follows. Never a promotion."""
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,10 +11,12 @@ from api.schemas import Drift
 from api.service import Service, service_of
 from understudy import drift_words
 from understudy.adapters.drift_file import DriftFile
-from understudy.drift import Report, settle
+from understudy.drift import Kind, Report, settle
 from understudy.errors import NotFound
 from understudy.events import timestamp
 from understudy.noticing import again, noticed
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(route_class=Door, tags=["models"])
 
@@ -40,7 +44,15 @@ def report_drift(model: str, body: Drift, request: Request) -> dict[str, Any]:
                 "report": report.to_json(),
             }
         )
+    _tell(model, report, news)
     return {"kept": True, "noticed": sorted(news)}
+
+
+def _tell(model: str, report: Report, news: Iterable[Kind]) -> None:
+    """On the console too: whoever reads no events hears of it once, as of a refused run."""
+    for kind in sorted(news):
+        about = {"action": "drift.noticed", "model": model, "version": report.version, "drift": kind}
+        log.warning("drift of %s: %s", model, drift_words.reason(report, kind), extra=about)
 
 
 @router.get("/models/{model}/drift", name="drift", summary="How far recent rows lie from those of the training")

@@ -1,5 +1,6 @@
 """What a scheduler tells of drift is kept, noticed once, and shown; and a champion may be too old."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,20 @@ def test_drift_is_noticed_once_also_by_an_api_that_was_started_anew_until_it_has
         assert drifts(api) == 2
         assert api.kinds().count("run.requested") == 1  # the first one waits still
         assert api.kinds().count("version.promoted") == 1
+
+
+def test_drift_that_is_noticed_is_a_warning_on_the_console_and_only_then(
+    api: given.Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving(api)
+
+    with caplog.at_level(logging.INFO):
+        for effect in (0.05, 0.3, 0.3):
+            tell(api, report(effect))
+
+    [line] = [record for record in caplog.records if getattr(record, "action", "") == "drift.noticed"]
+    assert line.levelname == "WARNING"
+    assert line.getMessage().startswith("drift of rain: What version 1 is asked has moved: `x`: 30% of the rows")
 
 
 def test_a_report_of_a_version_that_serves_no_more_is_not_kept(api: given.Api) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from understudy.adapters.commands.status import ending, next_slot, row, show, unsettled, waiting, waits
+from understudy.adapters.commands.status import drifted, ending, next_slot, row, show, unsettled, waiting, waits
 from understudy.schedule import Schedule
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -23,6 +23,7 @@ MODEL: dict[str, Any] = {
     "selftest": {"slot": "selftest/1", "run": None},
     "live": None,
     "attention": [],
+    "drift": None,
     "unrest": None,
     "barred": {},
 }
@@ -118,6 +119,26 @@ def test_what_is_barred_and_why_nothing_changes_by_itself_is_told(capsys: pytest
     shown = capsys.readouterr().out
     assert "Version 3 of rain is barred since it was taken back. It raised." in shown
     assert "Waiting: Nothing changes by itself until a person acts." in shown
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2", "Drift of rain: columns, scores of version 2, not calmed; see `understudy drift rain`."),
+        ("1", "Drift of rain: columns, scores of version 1, which serves no more. Version 2 has not been asked enough"),
+    ],
+)
+def test_drift_is_told_until_it_has_calmed_or_what_serves_now_has_been_measured(
+    version: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"noticed": ["columns", "scores"], "report": {"version": version}, "time": MODEL["since"]}
+    moved = {**MODEL, "drift": drifted(found, "2")}
+
+    show({"api": {"url": "http://127.0.0.1:8000", "ready": True, "reason": ""}, "models": [moved]}, NOON)
+
+    assert said in capsys.readouterr().out
+    assert drifted({**found, "noticed": []}, "2") is None
+    assert drifted(None, "2") is None
 
 
 def test_what_came_through_the_gates_needs_attention_until_the_definition_changes() -> None:

@@ -61,8 +61,19 @@ def summary(client: ApiClient, model: dict[str, Any], now: datetime) -> dict[str
         "attention": unsettled(whole["attention"], runs, champion, model["selftest"]["run"]),
         "unrest": whole["unrest"],
         "live": get_if_found(client, f"/models/{name}/live"),
+        "drift": drifted(get_if_found(client, f"/models/{name}/drift"), model["champion"]),
         "barred": {version["version"]: version["barred"] for version in versions if version["barred"]},
     }
+
+
+def drifted(found: dict[str, Any] | None, champion: str | None) -> dict[str, Any] | None:
+    """Drift that was noticed and has not calmed, and of which version; None where there is none.
+
+    It may be of the version that served before: that is said until the champion has been asked enough to be measured.
+    """
+    if found is None or not found["noticed"] or champion is None:
+        return None
+    return {"version": found["report"]["version"], "kinds": found["noticed"], "measured": found["time"]}
 
 
 def next_slot(schedule: dict[str, Any], now: datetime) -> str | None:
@@ -121,10 +132,20 @@ def show(found: dict[str, Any], now: datetime) -> None:
     for model in found["models"]:
         for version, reason in model["barred"].items():
             say(f"Version {version} of {model['name']} is barred since it was taken back. {reason}")
+        if model["drift"] is not None:
+            say(drift_line(model))
         if model["unrest"] is not None:
             say(f"Waiting: {model['unrest']}")
         for note in model["attention"]:
             say(f"Attention, {when(note['time'], now)}: {note['reason']} → {note['remedy']}")
+
+
+def drift_line(model: dict[str, Any]) -> str:
+    name, champion, version = model["name"], model["champion"], model["drift"]["version"]
+    said = f"Drift of {name}: {', '.join(model['drift']['kinds'])} of version {version}"
+    if version == champion:
+        return f"{said}, not calmed; see `understudy drift {name}`."
+    return f"{said}, which serves no more. Version {champion} has not been asked enough to be measured yet."
 
 
 def row(model: dict[str, Any], now: datetime) -> tuple[object, ...]:
