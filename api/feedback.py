@@ -14,8 +14,19 @@ from api.errors import problem, status_of
 from api.front import check_form
 from api.recorded import LOOK_EVERY_S, LOOKS, YOUNG_MS, not_sampled
 from api.service import Service, service_of
-from understudy.errors import BadInput, NotFound, TooLarge, UnderstudyError
-from understudy.labels import Answered, Given, Outcome, Place, not_on_record, place_of, request_of, written
+from understudy.errors import BadInput, Forbidden, NotFound, TooLarge, UnderstudyError
+from understudy.events import Role
+from understudy.labels import (
+    MODEL_SOURCE,
+    Answered,
+    Given,
+    Outcome,
+    Place,
+    not_on_record,
+    place_of,
+    request_of,
+    written,
+)
 from understudy.records import Identity, is_sampled
 from understudy.row_keys import text_of
 
@@ -85,7 +96,8 @@ async def feedback(request: Request) -> Response:
     """One label or a list of up to 10,000; each is taken or refused by itself.
 
     `accepted`: new. `known`: the same again. `changed`: another one than the row had; it counts from now on. `late`:
-    the row is judged already; the label is kept, and nothing is judged by it.
+    the row is judged already; the label is kept, and nothing is judged by it. What the model's own source has said
+    counts before all others.
     """
     service = service_of(request)
     check_form(dict(request.headers.raw))
@@ -101,6 +113,7 @@ def taken(request: Request, service: Service, batch: Batch) -> Response:
     Some at a time: what is made for them is gone before the next, or the collector of cycles would look at the whole
     heap, while nobody is answered.
     """
+    reserve(batch, request.state.role)
     began_s, numbers = time.monotonic(), list(batch.items)
     for start in range(0, len(numbers), AT_A_TIME):
         some = {i: batch.items[i] for i in numbers[start : start + AT_A_TIME]}
@@ -141,6 +154,17 @@ def checked(item: Item) -> Item:
     if not (0 < len(item.source) <= 60 and item.source.isprintable() and item.source.isascii()):
         raise BadInput("`source` is no name.", remedy="Use up to 60 plain characters.")
     return item
+
+
+def reserve(batch: Batch, role: Role | None) -> None:
+    """Refuse what comes under the name of the model's source from anybody but the scheduler, who has asked it."""
+    named = [i for i, item in batch.items.items() if item.source == MODEL_SOURCE and role != "scheduler"]
+    for i in named:
+        del batch.items[i]
+        batch.refused[i] = Forbidden(
+            f"Labels of `{MODEL_SOURCE}` are those that the scheduler finds in the model's source.",
+            remedy="Say in `source` who tells this one, or leave it out.",
+        )
 
 
 def no_item() -> BadInput:

@@ -44,7 +44,9 @@ async def labelled(
 
 
 @router.get(
-    "/models/{model}/unlabelled", name="unlabelled", summary="Rows that were asked for under a key and have no label"
+    "/models/{model}/unlabelled",
+    name="unlabelled",
+    summary="Rows that were asked for under a key and that the source has not labelled",
 )
 def unlabelled(
     model: str, request: Request, after: After = None, limit: Annotated[int, Query(ge=1, le=MOST)] = 1000

@@ -1,8 +1,9 @@
 """Sends the labels that the source knows for rows that were predicted under a key.
 
-Once a minute: the keys that have no label yet, from the API; the labels that the source has for them by now, found in a
-process of its own (`scheduled_task/label_lookup.py`); and these to the API, as anybody's feedback. While nothing is
-found the pause doubles. Nothing is kept that matters: a label that is sent twice is known.
+Once a minute: the keys that the source has not labelled, from the API; the labels that it has for them by now, found in
+a process of its own (`scheduled_task/label_lookup.py`); and these to the API, as feedback under a name that is the
+scheduler's alone. While nothing is found the pause doubles. Nothing is kept that matters: a label that is sent twice is
+known.
 """
 
 import json
@@ -18,11 +19,11 @@ from scheduled_task.asking import all_models
 from scheduled_task.run_process import RunProcess, ending
 from scheduled_task.scratch import scratch
 from understudy.adapters.api_client import ApiClient
+from understudy.labels import MODEL_SOURCE
 from understudy.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SOURCE = "source"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 WITHIN_S = 300.0
 PAGE, PAGES = 10_000, 20
@@ -67,7 +68,7 @@ class SourceLabels:
         self._rounds[name] = Round(monotonic() + (pause_s if items else FIRST_PAUSE_S), pause_s, after)
 
     def _unlabelled(self, name: str, after: str | None) -> tuple[list[Item], str | None]:
-        """Rows with a key and no label, and where to go on next time; None: at the oldest."""
+        """Rows with a key and no label of the source, and where to go on next time; None: at the oldest."""
         items: list[Item] = []
         for _ in range(PAGES):
             page = self._api.get(f"/models/{name}/unlabelled", after=after, limit=PAGE)
@@ -81,7 +82,7 @@ class SourceLabels:
         """Send the labels that the source has; return how many."""
         labels = self._found(name, sorted({str(item["key"]) for item in items}))
         told = [
-            {"prediction_id": item["prediction_id"], "label": labels[str(item["key"])], "source": SOURCE}
+            {"prediction_id": item["prediction_id"], "label": labels[str(item["key"])], "source": MODEL_SOURCE}
             for item in items
             if str(item["key"]) in labels
         ]

@@ -1,8 +1,8 @@
 """Labels of recorded predictions: where they belong, what may be one, and what becomes of one that arrives.
 
 A label is a fact about one row of one prediction, told by a source. Nothing is overwritten: another label for the same
-row is kept beside the first, and the latest counts. What arrives when its cohort is closed (`understudy/maturity.py`)
-is late: it is kept and marked, and nothing is judged by it.
+row is kept beside the first, and the latest counts, of those of the model's own source where there are any. What
+arrives when its cohort is closed (`understudy/maturity.py`) is late: kept and marked, and nothing is judged by it.
 """
 
 import json
@@ -16,10 +16,12 @@ from understudy.errors import BadLabel, Conflict, Expired, NotFound, UnderstudyE
 from understudy.records import Identity, moment_of
 from understudy.signature import Value
 
+MODEL_SOURCE = "source"
+"""The name under which the scheduler tells what the source of a model says. It counts before all others."""
 MOST_FACTS = 8
 """Labels that one source may give to one row: who changes his mind more often does not know."""
 MOST_OF_ALL = 32
-"""The same for all sources together, whose names anybody may invent."""
+"""The same for all sources together, whose names anybody may invent; the model's own is heard nevertheless."""
 LEEWAY_MS = 5 * 60_000
 """Clocks of two machines differ by less; a prediction that is younger than now is not ours."""
 LARGEST = 1e15
@@ -121,14 +123,22 @@ def weigh(facts: Sequence[Fact], given: Given, closed_ms: int) -> Outcome:
     same = [fact for fact in facts if fact.source == given.source]
     if same and same[-1].label == given.label:
         return "known"
-    if len(same) >= MOST_FACTS or len(facts) >= MOST_OF_ALL:
+    crowded = len(facts) >= MOST_OF_ALL and given.source != MODEL_SOURCE
+    if len(same) >= MOST_FACTS or crowded:
         raise Conflict(
             "This row has been given another label too often.",
             remedy=f"A source may give a row {MOST_FACTS} labels, all together {MOST_OF_ALL}; find out which is true.",
         )
     if given.place.ms <= closed_ms:
         return "late"
-    return "changed" if facts and facts[-1].label != given.label else "accepted"
+    before, after = counting(facts), counting([*facts, Fact(given.source, given.label)])
+    return "changed" if before and after and before.label != after.label else "accepted"
+
+
+def counting(facts: Sequence[Fact]) -> Fact | None:
+    """Which of a row's labels, in the order of their arrival, counts: the latest of the model's source, or of all."""
+    told = [fact for fact in facts if fact.source == MODEL_SOURCE] or facts
+    return told[-1] if told else None
 
 
 def written(label: object, classes: tuple[Value, ...] | None) -> str:

@@ -122,6 +122,8 @@ class Records(Protocol):
 class Labels(Protocol):
     """Labels of recorded predictions: facts, kept beside each other; the latest that is not late counts.
 
+    One of `labels.MODEL_SOURCE` counts before all others.
+
     Everything raises StorageUnavailable where the file cannot be used, and StorageFull where it has no room left.
     """
 
@@ -132,7 +134,7 @@ class Labels(Protocol):
         """The newest row that was asked for under each key; those that never were are left out."""
 
     def unlabelled(self, model: str, *, after: "Place | None", limit: int) -> "list[tuple[Place, str]]":
-        """Rows that have a key and no label, each with its key, in the order of places."""
+        """Rows that have a key and no label of the model's source, each with its key, in the order of places."""
 
     def add(self, given: "Sequence[Given]", *, now_ms: int) -> "list[Outcome | UnderstudyError]":
         """Store what is new, durably, in the given order; return what became of each. Two at once are no conflict."""

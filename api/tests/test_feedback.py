@@ -13,7 +13,7 @@ from api.feedback import MOST_ITEMS
 from api.tests import given
 from tests.recorded import call, chunk, id_of, signature
 from understudy.errors import TooMany
-from understudy.labels import Given, Place
+from understudy.labels import MODEL_SOURCE, Given, Place
 from understudy.records import Identity
 
 ROWS = [[0.5, 0.25], [0.1, 0.7]]
@@ -128,6 +128,21 @@ def test_each_label_that_cannot_be_one_is_refused_alone_and_says_why(api: given.
     assert all(one["detail"] and one["remedy"] for one in said["refused"])
     assert "<b>" not in json.dumps(said)
     assert "0" * 32 not in json.dumps(said)
+
+
+@pytest.mark.fault(76)
+@pytest.mark.parametrize("role", ["client", "operator"])
+def test_only_the_scheduler_speaks_for_the_source_of_the_model(api: given.Api, role: str) -> None:
+    api.serve(given.bundle())
+    id = predict(api)
+    truth = send(api, label(f"{id}/0", 1, source=MODEL_SOURCE), role="scheduler")
+
+    said = send(api, label(f"{id}/0", 0, source=MODEL_SOURCE), label(f"{id}/0", 0), role=role)
+    alone = send(api, label(f"{id}/0", 0, source=MODEL_SOURCE), role=role, status=403)
+
+    assert (counts(truth), counts(said)) == ((1, 0, 0, 0, 0), (1, 0, 0, 0, 1))
+    assert refused(said) == refused(alone) == [(0, 403, "forbidden")]
+    assert "leave it out" in alone["remedy"]
 
 
 @pytest.mark.fault(75)
@@ -300,6 +315,9 @@ def test_a_row_may_be_named_by_its_key_and_labelled_by_it(api: given.Api) -> Non
 
     assert (said["accepted"], refused(said)) == (2, [(2, 404, "not_found")])
     assert old["predictions"] == plain["predictions"]
+    assert [item["key"] for item in unlabelled(api)["items"]] == ["A-7", "A-7", 12]
+    told = [{"key": key, "model": "rain", "label": 1, "source": MODEL_SOURCE} for key in ("A-7", 12)]
+    send(api, *told, role="scheduler")
     assert unlabelled(api)["items"] == [{"prediction_id": old["prediction_id"] + "/0", "key": "A-7"}]
     shown = api.client.get(f"/predictions/{old['prediction_id']}", headers=api.token("client")).json()
     assert shown["inputs"] == {"x": [0.5], "y": [0.25]}

@@ -40,6 +40,13 @@ def test_a_file_that_is_neither_is_refused_with_what_to_write(tmp_path: Path, na
         read(tmp_path / name)
 
 
+def test_a_misnamed_column_of_a_csv_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prediction,label,\na/0,1,\n")
+
+    with pytest.raises(BadInput, match=r"CSV has a column 'prediction'.*Name the columns `prediction_id`"):
+        read(tmp_path / "a.csv")
+
+
 def test_refusals_of_a_later_part_are_counted_from_the_beginning_of_the_file() -> None:
     total = {**dict.fromkeys(COUNTS, 1), "refused": []}
 

@@ -14,7 +14,7 @@ from understudy.adapters.sqlite_labels import SqliteLabels
 from understudy.adapters.sqlite_records import SqliteRecords
 from understudy.errors import Conflict, StorageUnavailable
 from understudy.label_quality import FEWEST
-from understudy.labels import Answered, Given, Labelled, Place, request_of
+from understudy.labels import MODEL_SOURCE, MOST_OF_ALL, Answered, Given, Labelled, Place, request_of
 from understudy.maturity import Cohort, Delay
 from understudy.ports import Labels, Records
 from understudy.records import Identity, Keyed
@@ -97,6 +97,27 @@ def test_labels_are_facts_of_which_the_latest_counts(records: Records, labels: L
     assert again == ["known", "changed", "accepted"]
     assert told(judged(labels)) == [(0, 1), (1, 1), (2, 0)]
     assert [one.source for one in judged(labels)] == ["feedback", "lab", "feedback"]
+
+
+@pytest.mark.fault(74)
+def test_what_the_source_of_the_model_says_counts_whoever_spoke_before_or_since(
+    records: Records, labels: Labels
+) -> None:
+    answer(records, range(FEWEST))
+    lies = [given(number, 0, source=f"lie {i}") for number in range(FEWEST) for i in range(MOST_OF_ALL // 2)]
+    truth = [given(number, 1, source=MODEL_SOURCE) for number in range(FEWEST)]
+
+    labels.add(lies[: len(lies) // 2], now_ms=LATER)
+    assert labels.add(truth, now_ms=LATER) == ["changed"] * (FEWEST // 2) + ["accepted"] * (FEWEST // 2)
+    assert set(labels.add([given(number, 0) for number in range(FEWEST)], now_ms=LATER)) == {"accepted"}
+    labels.add(lies[len(lies) // 2 :], now_ms=LATER)
+
+    assert labels.add(truth, now_ms=LATER) == ["known"] * FEWEST
+    every = labels.recorded("rain", after=None, until_ms=LATER, limit=100)
+    assert told(judged(labels)) == told(every) == [(number, 1) for number in range(FEWEST)]
+    assert {one.source for one in [*judged(labels), *every]} == {MODEL_SOURCE}
+    sample, _ = labels.sample("rain", since_ms=0, until_ms=LATER, most=10_000)
+    assert (set(sample.labels), sample.disputed) == ({1}, FEWEST)
 
 
 def test_what_is_refused_stores_nothing_and_stops_nobody(records: Records, labels: Labels) -> None:
@@ -276,10 +297,12 @@ def test_a_key_names_the_newest_row_that_was_asked_for_under_it(records: Records
     assert labels.by_key("bike_demand", ['"A"']) == {}
 
 
-def test_rows_with_a_key_and_no_label_are_listed(records: Records, labels: Labels) -> None:
+def test_rows_with_a_key_that_the_source_has_not_labelled_are_listed_whatever_others_told(
+    records: Records, labels: Labels
+) -> None:
     keyed = [Keyed("rain", str(number), Identity(minute(number), number, PROCESS), 0) for number in range(5)]
     records.append([chunk(call(number), about=signature(classes=(0, 1))) for number in range(5)], keyed=keyed)
-    labels.add([given(1), given(3)], now_ms=LATER)
+    labels.add([given(1, source=MODEL_SOURCE), given(2), given(3, source=MODEL_SOURCE), given(3)], now_ms=LATER)
 
     assert labels.unlabelled("rain", after=None, limit=2) == [(at(0), "0"), (at(2), "2")]
     assert labels.unlabelled("rain", after=at(2), limit=2) == [(at(4), "4")]

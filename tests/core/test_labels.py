@@ -8,12 +8,14 @@ import pytest
 from understudy.errors import BadLabel, Conflict, Expired, NotFound, UnderstudyError
 from understudy.labels import (
     LEEWAY_MS,
+    MODEL_SOURCE,
     MOST_FACTS,
     MOST_OF_ALL,
     Answered,
     Fact,
     Given,
     Place,
+    counting,
     not_on_record,
     place_of,
     weigh,
@@ -70,6 +72,29 @@ def test_who_changes_his_mind_too_often_is_not_heard_any_more_and_nor_are_very_m
     assert weigh(wavering, given("0", "lab"), OPEN) == "changed"
     with pytest.raises(Conflict, match="too often"):
         weigh(crowd, given("1", "one more"), OPEN)
+
+
+@pytest.mark.fault(76)
+def test_no_crowd_keeps_the_source_of_the_model_out_but_it_may_not_waver_for_ever() -> None:
+    crowd = [Fact(f"source {i}", "1") for i in range(2 * MOST_OF_ALL)]
+    wavering = [Fact(MODEL_SOURCE, str(i % 2)) for i in range(MOST_FACTS)]
+
+    assert weigh(crowd, given("0", MODEL_SOURCE), OPEN) == "changed"
+    with pytest.raises(Conflict, match="too often"):
+        weigh(wavering, given("0", MODEL_SOURCE), OPEN)
+
+
+@pytest.mark.fault(74)
+def test_the_source_of_the_model_counts_before_whoever_spoke_later_and_its_own_latest_word_counts() -> None:
+    truth, lie = Fact(MODEL_SOURCE, "1"), Fact("feedback", "0")
+
+    assert counting([]) is None
+    assert counting([truth, lie]) == counting([lie, truth]) == truth
+    assert counting([truth, lie, Fact(MODEL_SOURCE, "2"), lie]) == Fact(MODEL_SOURCE, "2")
+    assert weigh([truth], given("0"), OPEN) == "accepted"
+    assert weigh([truth, lie], given("1", MODEL_SOURCE), OPEN) == "known"
+    assert weigh([lie], given("1", MODEL_SOURCE), OPEN) == "changed"
+    assert weigh([truth, lie], given("0", MODEL_SOURCE), OPEN) == "changed"
 
 
 @pytest.mark.fault(75)

@@ -32,14 +32,15 @@ STORED_AT_ONCE = 2_000
 """Labels that one transaction stores: the recorder waits for it."""
 
 COUNTING = """
-SELECT ms, process, number, row, label, arrived_ms, source, max(arrival) FROM labels
+SELECT ms, process, number, row, label, arrived_ms, source, max((source = 'source') << 62 | arrival) FROM labels
 WHERE model = :model AND late = 0 AND ms <= :until
 AND (ms, process, number, row) > (:ms, :process, :number, :row)
 AND NOT EXISTS (SELECT 1 FROM doubts WHERE doubts.model = :model AND ms > since_ms AND ms <= until_ms)
 GROUP BY ms, process, number, row ORDER BY ms, process, number, row LIMIT :limit
 """
+"""Which label counts is said by `labels.counting`: the last, and that of the model's source is beyond all others."""
 LATEST = """
-SELECT ms, process, number, row, label, arrived_ms, source, max(arrival) FROM labels
+SELECT ms, process, number, row, label, arrived_ms, source, max((source = 'source') << 62 | arrival) FROM labels
 WHERE model = ? AND (ms, process, number, row) BETWEEN (?, ?, ?, ?) AND (?, ?, ?, ?)
 GROUP BY ms, process, number, row
 """
@@ -57,7 +58,7 @@ NEWEST = """
 SELECT ms, process, number, row, label FROM labels
 WHERE model = :model AND late = 0 AND ms <= :until
 AND NOT (:judged AND EXISTS (SELECT 1 FROM doubts WHERE doubts.model = :model AND ms > since_ms AND ms <= until_ms))
-ORDER BY ms DESC, process DESC, number DESC, row DESC, arrival DESC LIMIT :most
+ORDER BY ms DESC, process DESC, number DESC, row DESC, (source = 'source') << 62 | arrival DESC LIMIT :most
 """
 FIRST_MS = "SELECT min(ms) FROM labels WHERE model = ?"
 DELAYS = """
@@ -85,6 +86,7 @@ WHERE model = :model AND (ms, process, number, row) > (:ms, :process, :number, :
 AND NOT EXISTS (
     SELECT 1 FROM labels WHERE labels.model = keys.model AND labels.ms = keys.ms
     AND labels.process = keys.process AND labels.number = keys.number AND labels.row = keys.row
+    AND labels.source = 'source'
 ) ORDER BY ms, process, number, row LIMIT :limit
 """
 OLDEST = "SELECT since_ms FROM chunks ORDER BY number LIMIT 1"
@@ -250,7 +252,7 @@ class SqliteLabels:
         return Sample(list(labels.values()), disputed), [read(facts[0]) for facts in before.values()]
 
     def _newest(self, model: str, until_ms: int, most: int, *, judged: bool) -> dict[Place, list[str]]:
-        """Labels of the newest rows up to then, of each the newest first."""
+        """Labels of the newest rows up to then, of each first the one that counts."""
         given = {"model": model, "until": until_ms, "most": most, "judged": judged}
         found: dict[Place, list[str]] = {}
         with self._lock, sqlite.storage_errors():

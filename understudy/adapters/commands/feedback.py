@@ -12,12 +12,14 @@ import typer
 from understudy.adapters.api_client import ApiClient
 from understudy.adapters.commands.connection import current_settings, operating
 from understudy.adapters.commands.terminal import AsJson, Exit, answer, say
-from understudy.errors import BadInput, Conflict, NotFound, TooMany, UnderstudyError
+from understudy.errors import BadInput, Conflict, Forbidden, NotFound, TooMany, UnderstudyError
 
 AT_ONCE = 5_000
 PAUSE_S = 2.0
 COUNTS = ("accepted", "known", "changed", "late")
 MOST_SHOWN = 10
+COLUMNS = frozenset({"prediction_id", "key", "model", "label", "source"})
+HEADER = "Name the columns `prediction_id` (or `key` and `model`), `label`, and maybe `source`."
 
 Item = dict[str, Any]
 
@@ -61,6 +63,8 @@ def from_csv(lines: Any) -> Iterator[Item]:
         if None in row:
             raise ValueError("more values than columns")
         filled = {name: text for name, text in row.items() if text}
+        if unknown := sorted(filled.keys() - COLUMNS):
+            raise BadInput(f"The CSV has a column {unknown[0][:60]!r}, which is none of a label's.", remedy=HEADER)
         yield {name: value_of(text) if name in ("label", "key") else text for name, text in filled.items()}
 
 
@@ -86,7 +90,7 @@ def sent(client: ApiClient, items: Sequence[Item]) -> dict[str, Any]:
             said: dict[str, Any] = client.post_list("/feedback", items)
         except TooMany:
             time.sleep(PAUSE_S)
-        except (BadInput, Conflict, NotFound) as refusal:  # all of them are, the first for this reason
+        except (BadInput, Conflict, Forbidden, NotFound) as refusal:  # all of them are, the first for this reason
             return dict.fromkeys(COUNTS, 0) | {"refused": [refused(i, refusal) for i in range(len(items))]}
         else:
             return said
