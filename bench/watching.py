@@ -2,11 +2,13 @@
 
 A stream of ten columns is watched over its whole length: a look each 500 rows at the newest 5,000, against the profile
 of 20,000 rows before it. Each column is an autoregression; neighbours are alike by phi. Beside it the daily weather of
-`models/rain.csv.gz`, where nobody planted anything: each time so many days after some thousand, with and without the
-rule that what the newest rows of the training did is no news.
+`models/rain.csv.gz`, where nobody planted anything: a champion each so many days, watched until the next one, with and
+without the rule that what the newest rows of the training did is no news. Whatever rings there rings for seasons and
+years that differ.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from understudy.profile import Part, profile_columns
 
 TRAINED, STREAM, EVERY, WINDOW, COLUMNS = 20_000, 12_000, 500, 5_000, 10
 MOVES_AT = 6_000
+FIRST, DAYS, LOOK = 3_000, (250, 400, 700, 1500), 50
+"""The first training on the weather, days between two trainings, and between two looks."""
 READINGS = Path(__file__).parents[1] / "models" / "rain.csv.gz"
 
 
@@ -61,26 +65,33 @@ def watched(phi: float, shift: float, seed: int) -> tuple[bool, int | None]:
     return false, None
 
 
-def weather(days: int, *, rule: bool) -> tuple[int, int, set[str]]:
-    """In how many of so many stretches anything rang, and what."""
+def weather(days: int, *, rule: bool) -> tuple[int, int, Counter[str]]:
+    """Trained each so many days and watched until the next training: how many champions rang, of how many, and what."""
     frame = pd.read_csv(READINGS)
-    names, rang, stretches, named = [name for name in frame.columns if name != "rain"], 0, 0, set[str]()
-    for trained in range(3_000, 18_000 - days, 1_000):
-        profile = profile_columns(
-            {name: frame[name].to_numpy()[:trained] for name in names},
-            kinds=dict.fromkeys(names, "number"),
-            label=frame["rain"].to_numpy()[:trained],
-            task="binary",
-            clock=list(range(trained)),
-            new_from=trained - days,
-            fitted_until=trained,
-        )
-        recent = frame.iloc[trained : trained + days]
+    starts = range(FIRST, len(frame) - days + 1, days)
+    found = [_rang(frame, trained, days, rule=rule) for trained in starts]
+    return sum(map(bool, found)), len(found), Counter(name for names in found for name in names)
+
+
+def _rang(frame: pd.DataFrame, trained: int, days: int, *, rule: bool) -> set[str]:
+    """Columns that any look names, in the days after a training whose newest rows are as many days before."""
+    names = [name for name in frame.columns if name != "rain"]
+    profile = profile_columns(
+        {name: frame[name].to_numpy()[:trained] for name in names},
+        kinds=dict.fromkeys(names, "number"),
+        label=frame["rain"].to_numpy()[:trained],
+        task="binary",
+        clock=list(range(trained)),
+        new_from=trained - days,
+        fitted_until=trained,
+    )
+    found = set[str]()
+    for looked in range(LOOK, days + 1, LOOK):
+        recent = frame.iloc[trained : trained + looked]
         columns = {name: [None if value != value else value for value in recent[name]] for name in names}
         effects, _ = column_effects(columns, profile.whole, profile.new if rule else None)
-        found = {one.name for one in effects if one.beyond}
-        rang, stretches, named = rang + bool(found), stretches + 1, named | found
-    return rang, stretches, named
+        found |= {one.name for one in effects if one.beyond}
+    return found
 
 
 def main() -> int:
@@ -97,13 +108,12 @@ def main() -> int:
             print(
                 f"phi {phi:<4}  one column by {shift:<4} sd  named in {len(named)} of {streams}, {median}", flush=True
             )
-    for days in (250, 400, 700, 1500):
+    for days in DAYS:
         for rule in (True, False):
-            rang, stretches, columns = weather(days, rule=rule)
+            rang, champions, columns = weather(days, rule=rule)
             how = "with the rule   " if rule else "without the rule"
-            print(
-                f"weather, {days:>4} days, {how}  {rang} of {stretches} rang: {', '.join(sorted(columns))}", flush=True
-            )
+            told = ", ".join(f"{name} {count}" for name, count in columns.most_common())
+            print(f"weather, {days:>4} days, {how}  {rang} of {champions} champions rang: {told}", flush=True)
     return 0
 
 

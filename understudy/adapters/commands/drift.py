@@ -20,8 +20,8 @@ def add_to(app: typer.Typer) -> None:
 def drift(model: Annotated[str, typer.Argument(help="The model.")], as_json: AsJson = False) -> None:
     """Show how far recent rows lie from those of the training.
 
-    "moved" is the share of the rows that would have to be others for both to be alike. Drift warns and may ask for a
-    training; it promotes nothing.
+    "moved" is the share of the rows that would have to be others for both to be alike. A slow season moves rows, too:
+    drift does not say that the model is worse. It warns and may ask for a training; it promotes nothing.
     """
     with reading(current_settings()) as client:
         found = client.get(f"/models/{model}/drift")
