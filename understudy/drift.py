@@ -8,8 +8,8 @@
 The first three are *beyond* where the lower end of the interval is above a threshold: a tenth of the rows for values
 and scores, a twentieth for nulls, two points of accuracy. What the champion has coped with is no news, so the threshold
 of a column is raised to the distance that the newest rows of its own training had from all of them. Seasons ring less
-often for it, but slow ones still do (`docs/decisions/0035-watching-without-labels.md` says how often). The owner is told
-once for a version and kind of drift, until it has calmed: no effect above its threshold.
+often for it, but slow ones still do: `docs/decisions/0035-watching-without-labels.md` says how often. The owner is
+told once for a version and kind of drift, until it has calmed: no effect above its threshold.
 
 All of this warns, and may ask for a training. It promotes nothing: where the data have moved says nothing of who is
 better there.
