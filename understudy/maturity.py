@@ -15,7 +15,7 @@ hardly any has come, no delay of other labels says for how long. Closed once is 
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.label_quality import FEWEST as LOOKED_AT
+from understudy.labels import MODEL_SOURCE
 
 MATURE = 0.9
 """Share of its final labels with which a cohort is judged."""
@@ -38,6 +39,8 @@ LACKING_MS = 2 * 24 * 3_600_000
 other cohorts took says nothing of these. The labels of a day that a nightly batch brings are less than two days old."""
 OWN_CURVE = 0.05
 """Share of the labels from which a source has a curve of its own."""
+OTHERS = ""
+"""Stands for the sources that have too few; no source is named so."""
 LEAST_AGE_MS = 500
 """A record is written by then."""
 FEWEST_REQUESTS = 30
@@ -115,14 +118,17 @@ def learn(seen: Sequence[tuple[int, int]], *, now_ms: int) -> Curve | None:
 
 
 def slowest(seen: Sequence[Delay], *, now_ms: int) -> Curve | None:
-    """The curve of the slowest source; those with few labels are one source together. None: there are no labels."""
+    """The curve of the slowest source; those with few labels are one source together. None: there are no labels.
+
+    The model's own source has a curve of its own however many others speak, or they would close what it knows better.
+    """
     counts = Counter(one.source for one in seen)
-    enough = max(FEWEST, OWN_CURVE * len(seen))
-    groups: dict[str | None, list[tuple[int, int]]] = {}
+    needed = defaultdict(lambda: max(FEWEST, OWN_CURVE * len(seen)), {MODEL_SOURCE: FEWEST})
+    groups: dict[str, list[tuple[int, int]]] = {}
     for one in seen:
-        group = one.source if counts[one.source] >= enough else None
+        group = one.source if counts[one.source] >= needed[one.source] else OTHERS
         groups.setdefault(group, []).append((one.predicted_ms, one.arrived_ms))
-    large = [group for group in groups.values() if len(group) >= enough]
+    large = [group for source, group in groups.items() if len(group) >= needed[source]]
     everything = [(one.predicted_ms, one.arrived_ms) for one in seen]
     curves = [learn(group, now_ms=now_ms) for group in large or [everything]]
     return max((one for one in curves if one is not None), key=lambda one: one.age_ms(MATURE), default=None)

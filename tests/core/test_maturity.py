@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from understudy.labels import MODEL_SOURCE
 from understudy.maturity import (
     COHORTS,
     FEWEST,
@@ -193,6 +194,15 @@ def test_the_slowest_source_decides_that_has_a_twentieth_of_the_labels(slow: int
     assert curve is not None
     assert (curve.age_ms(0.9) >= DAY) is decides
     assert slowest([], now_ms=0) is None
+
+
+def test_a_crowd_of_sources_does_not_close_what_the_models_own_source_has_yet_to_tell() -> None:
+    seen = delays(20, HOUR, MODEL_SOURCE) + [one for i in range(31) for one in delays(20, 100, f"source {i}")]
+
+    curve = slowest(seen, now_ms=10 * DAY)
+
+    assert curve is not None
+    assert curve.age_ms(0.9) >= HOUR
 
 
 def test_sources_with_few_labels_are_one_source_together() -> None:
