@@ -123,7 +123,7 @@ def slowest(seen: Sequence[Delay], *, now_ms: int) -> Curve | None:
     The model's own source has a curve of its own however many others speak, or they would close what it knows better.
     """
     counts = Counter(one.source for one in seen)
-    needed = defaultdict(lambda: max(FEWEST, OWN_CURVE * len(seen)), {MODEL_SOURCE: FEWEST})
+    needed = defaultdict(lambda: max(FEWEST, math.ceil(OWN_CURVE * len(seen))), {MODEL_SOURCE: FEWEST})
     groups: dict[str, list[tuple[int, int]]] = {}
     for one in seen:
         group = one.source if counts[one.source] >= needed[one.source] else OTHERS

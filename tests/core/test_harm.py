@@ -102,9 +102,7 @@ def test_protected_slices_with_too_few_rows_are_named_in_the_words_of_the_gate()
     gate = judge(replace(case, evidence=replace(case.evidence, groups=rare))).gate("slices")
 
     assert gate.passed
-    assert "1 with too few rows are only reported, so nothing is known where the protected `sex` is f." in (
-        gate.reason
-    )
+    assert "1 with too few rows are only reported, so nothing is known where the protected `sex` is f." in (gate.reason)
 
 
 @pytest.mark.parametrize("groups", [{}, {"sky": ["clear"] * N}])
