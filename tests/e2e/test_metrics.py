@@ -120,6 +120,7 @@ def test_all_workers_count_as_one_and_the_count_stays_right_when_one_is_killed(t
         for pid in pids:
             says(installed, pid, (60, 60, 3))
         os.kill(pids[0], signal.SIGKILL)
+        wait_for(lambda: pids[0] not in workers(installed), "the end of one")
         wait_until_all_answer(installed, WORKERS)
 
         now = workers(installed)

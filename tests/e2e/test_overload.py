@@ -98,7 +98,7 @@ def test_of_what_a_dear_model_cannot_answer_in_time_most_is_refused_at_once_and_
     asks = asked("POST", "/models/dear/predict", {"values": [1.0]})
     assert told(installed, asks)[0] == 200
     with good_traffic(installed) as seen, ExitStack() as open_:
-        herd = [open_.enter_context(connected(installed)) for _ in range(400)]
+        herd = [open_.enter_context(connected(installed)) for _ in range(800)]
         process = installed.processes["api.main"]
         process.send_signal(signal.SIGSTOP)  # or a slow sender's requests would come one by one
         for connection in herd:
