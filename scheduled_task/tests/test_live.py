@@ -167,6 +167,7 @@ def test_rows_that_somebody_else_has_scored_meanwhile_are_refused(site: Site) ->
         site.api.post(f"/models/{name}/live", {**body, **rows, "pair": 1})
 
 
+@pytest.mark.slow
 def test_a_decision_that_a_kill_cut_off_is_made_at_the_next_look_without_a_new_label(site: Site) -> None:
     name = "shared"
     if not site.events("version.promoted", name):

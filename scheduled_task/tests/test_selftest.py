@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pytest
 
 from scheduled_task.asking import Asking, untested
 from scheduled_task.job import Ended
@@ -31,6 +32,7 @@ def at_work(site: Site) -> Iterator[None]:
         worker.join(20)
 
 
+@pytest.mark.slow
 def test_a_changed_policy_is_tested_by_itself_and_the_log_tells_that_it_refuses_everything(site: Site) -> None:
     site.arrive(stream(900))
     site.define()

@@ -46,6 +46,7 @@ def test_a_source_that_raises_and_a_model_without_a_key_have_no_labels(tmp_path:
     assert looked_up(workshop.definitions, "stream", ["0"]) == {"labels": {}, "problem": None}
 
 
+@pytest.mark.slow
 def test_rows_that_were_predicted_under_a_key_get_the_label_that_arrives_in_the_source(site: Site) -> None:
     name = "orders"
     frame = orders(600)

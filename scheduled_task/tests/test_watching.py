@@ -126,6 +126,7 @@ def promoted(site: Site, tmp_path_factory: pytest.TempPathFactory) -> datetime:
     return moment(site.api.get("/current_model", model="stream")["promoted_at"])
 
 
+@pytest.mark.slow
 def test_where_more_came_than_one_look_takes_the_newest_rows_are_read(site: Site, promoted: datetime) -> None:
     def newest() -> list[float]:
         """What a scheduler that has just started reads, at most 25 rows."""
