@@ -98,6 +98,7 @@ def serving(installed: Installation) -> set[str]:
 
 
 def test_a_promotion_is_answered_when_every_worker_serves_it(installed: Installation) -> None:
+    wait_until_all_answer(installed, WORKERS)  # and the sign of one that a test has killed is forgotten
     answer = promote(installed, "2")
 
     assert answer.status_code == 200
