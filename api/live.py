@@ -28,7 +28,7 @@ from understudy.labels import Place
 from understudy.metrics import FloatArray
 from understudy.ports import ScoredRow
 from understudy.records import EPOCH
-from understudy.state import Pair, Registry, Version
+from understudy.state import Pair, Registry
 
 router = APIRouter(route_class=Door, tags=["live"])
 log = logging.getLogger(__name__)
@@ -224,16 +224,10 @@ def weigh(service: Service, state: Registry, model: str, pair: Pair) -> Weighed:
 
 
 def referred(service: Service, state: Registry, model: str, pair: Pair, digest: str) -> live.Reference | None:
-    serving = tuple(digests(state, state.version(model, pair.serving)))
-    other = () if pair.other is None else tuple(digests(state, state.version(model, pair.other)))
+    serving = tuple(live.digests(state, state.version(model, pair.serving)))
+    other = () if pair.other is None else tuple(live.digests(state, state.version(model, pair.other)))
     policy = canonical_json(defined(state, model)["promotion"]).decode()
     return service.references.get(digest, serving, other, policy)
-
-
-def digests(state: Registry, version: Version) -> list[str]:
-    """Of a version, and of the candidate that it is the refit of."""
-    of = [] if version.refit_of is None else [state.version(version.model, version.refit_of).digest]
-    return [version.digest, *of]
 
 
 def shown(service: Service, state: Registry, model: str, pair: Pair) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from understudy.metrics import FloatArray
 from understudy.policy import OWN, Loss, Promotion
 from understudy.promotion import Wish
 from understudy.signature import Task
-from understudy.state import Model
+from understudy.state import Model, Registry, Version
 
 WORSE_BY = 3.0
 """Standard errors. Of a champion that is what it was, one window in some 400 rings where rows are independent, and more
@@ -87,6 +87,12 @@ def loss_name(policy: Mapping[str, Any], task: Task) -> str:
 
 def is_own(name: str) -> bool:
     return name.startswith(OWN)
+
+
+def digests(state: Registry, version: Version) -> list[str]:
+    """Of a version, and of the candidate that it is the refit of."""
+    of = [] if version.refit_of is None else [state.version(version.model, version.refit_of).digest]
+    return [version.digest, *of]
 
 
 def reference(

@@ -58,15 +58,9 @@ def reference(
     policy = defined(state, serving.model)["promotion"]
     document = Evidence.parse(store.get(evidence))
     try:
-        return live.reference(policy, document, serving=digests(state, serving), other=digests(state, other))
+        return live.reference(policy, document, serving=live.digests(state, serving), other=live.digests(state, other))
     except ValueError as error:
         raise BadInput(f"The holdout of the pair cannot be judged: {error}.", remedy="See the policy.") from error
-
-
-def digests(state: Registry, version: Version) -> list[str]:
-    """Of a version, and of the candidate that it is the refit of."""
-    of = [] if version.refit_of is None else [state.version(version.model, version.refit_of).digest]
-    return [version.digest, *of]
 
 
 def rows_of(data: bytes) -> tuple[FloatArray, Mapping[str, Any]]:
