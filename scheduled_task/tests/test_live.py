@@ -17,7 +17,7 @@ from tests.adapters.stream import at
 from tests.services import installation
 from understudy.adapters.judging_again import judged_again
 from understudy.adapters.sqlite_scores import SqliteScores
-from understudy.errors import Conflict
+from understudy.errors import BadInput, Conflict
 from understudy.events import timestamp
 
 pytestmark = pytest.mark.timeout(300)
@@ -137,7 +137,9 @@ def costly(site: Site) -> Costly:
         for scoring in scorings:
             scoring.look()
         time.sleep(0.2)
-    return Costly(name, standing)
+    for scoring in scorings:
+        scoring.look()
+    return Costly(name, site.api.get(f"/models/{name}/live"))
 
 
 def test_labels_are_weighed_by_the_loss_that_the_owner_wrote(costly: Costly) -> None:
@@ -163,6 +165,8 @@ def test_rows_that_somebody_else_has_scored_meanwhile_are_refused(site: Site) ->
 
     with pytest.raises(Conflict, match="Somebody else"):
         site.api.post(f"/models/{name}/live", {**body, **rows, "after": "0" * 25 + "/0"})
+    with pytest.raises(BadInput, match="no places in the records"):
+        site.api.post(f"/models/{name}/live", {**body, **rows, "until": "garbage"})
     with pytest.raises(Conflict, match="is over"):
         site.api.post(f"/models/{name}/live", {**body, **rows, "pair": 1})
 
